@@ -1,0 +1,119 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/backout/backout/workflows/incident"
+)
+
+// The engine polls a target that has not settled at these intervals: quickly
+// at first, because most inverses settle at once, then ever more slowly.
+const (
+	firstPoll = 25 * time.Millisecond
+	lastPoll  = 2 * time.Second
+)
+
+// Hooks let the caller of Execute write the ledger and report that it is
+// alive. All are optional but BeforeApply.
+type Hooks struct {
+	// BeforeApply is called before every call of Apply with what was observed.
+	// Its error keeps the action from being applied.
+	BeforeApply func(ctx context.Context, seen Observation) error
+	// Progress is called after every observation.
+	Progress func(seen Observation)
+}
+
+// Outcome is what became of one action.
+type Outcome struct {
+	// Applied says that this execution changed the target. It is false when
+	// the target was found at "to", for example by a retry of a process that
+	// died after its effect.
+	Applied bool
+	// Last is what was observed last: the target's true state.
+	Last Observation
+}
+
+// Execute takes a target to action.To: observe, apply, observe until settled,
+// within action.MaxTime. The returned Outcome is true even beside an error.
+//
+// Errors: *DriftError, ErrDenied, ErrNotFound and ErrInvalid are final. An
+// error wrapping context.DeadlineExceeded means that MaxTime is over.
+func Execute(ctx context.Context, inv Inverse, action incident.Action, key string, hooks Hooks) (Outcome, error) {
+	if err := action.Validate(); err != nil {
+		return Outcome{}, fmt.Errorf("execute: %w: %w", ErrInvalid, err)
+	}
+	if hooks.BeforeApply == nil {
+		return Outcome{}, fmt.Errorf("execute %q on %s: %w: nothing records the intent", action.Kind, action.Target, ErrInvalid)
+	}
+	ctx, cancel := context.WithTimeout(ctx, action.MaxTime)
+	defer cancel()
+
+	var out Outcome
+	var lastErr error
+	wait := firstPoll
+	for {
+		done, err := step(ctx, inv, action, key, hooks, &out)
+		if done {
+			return out, nil
+		}
+		if err != nil {
+			if Final(err) {
+				return out, err
+			}
+			lastErr = err
+		}
+		select {
+		case <-ctx.Done():
+			return out, fmt.Errorf("execute %q on %s within %s: %w", action.Kind, action.Target, action.MaxTime, errors.Join(ctx.Err(), lastErr))
+		case <-time.After(wait):
+		}
+		wait = min(wait*3/2, lastPoll)
+	}
+}
+
+// step observes once and applies at most once. It is done when the target is
+// at "to" and settled.
+func step(ctx context.Context, inv Inverse, action incident.Action, key string, hooks Hooks, out *Outcome) (done bool, err error) {
+	seen, err := inv.Observe(ctx, action)
+	if err != nil {
+		return false, err
+	}
+	out.Last = seen
+	if hooks.Progress != nil {
+		hooks.Progress(seen)
+	}
+	switch seen.State.Digest {
+	case action.To.Digest:
+		return seen.Settled, nil
+	case action.From.Digest:
+	default:
+		return false, &DriftError{Action: action, Observed: seen.State, Difference: seen.Detail}
+	}
+	if out.Applied {
+		// The system accepted the change and shows the old state again: a
+		// third party put it back. Fighting it would oscillate.
+		return false, &DriftError{Action: action, Observed: seen.State, Difference: "somebody changed it back during the rollback"}
+	}
+	if err := hooks.BeforeApply(ctx, seen); err != nil {
+		return false, fmt.Errorf("record intent: %w", err)
+	}
+	receipt, err := inv.Apply(ctx, action, key)
+	if receipt.Mutated {
+		out.Applied = true
+	}
+	if err != nil {
+		return false, err
+	}
+	again, err := inv.Observe(ctx, action)
+	if err != nil {
+		return false, err
+	}
+	out.Last = again
+	if hooks.Progress != nil {
+		hooks.Progress(again)
+	}
+	return again.State.Digest == action.To.Digest && again.Settled, nil
+}

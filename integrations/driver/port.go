@@ -1,0 +1,138 @@
+package driver
+
+import (
+	"context"
+	"time"
+
+	"github.com/backout/backout/workflows/incident"
+)
+
+// Inverse is one kind of inverse on one connected system. Implementations are
+// safe for concurrent use, hold no state about a rollback, and put no
+// credential into an error.
+type Inverse interface {
+	// Plan reads the target and works out the absolute states to go between.
+	// It changes nothing. A target that can not be rolled back is not an
+	// error: it comes back with a blocked Preflight.
+	Plan(ctx context.Context, req PlanRequest) (Planned, error)
+
+	// Observe reads the target's present state. It changes nothing.
+	Observe(ctx context.Context, action incident.Action) (Observation, error)
+
+	// Apply takes the target from action.From to action.To in one
+	// compare-and-set, or does nothing: it returns a *DriftError when the
+	// target is at neither, and nil without an effect when it is at To. It
+	// returns once the system has accepted the change, not when it has
+	// settled.
+	Apply(ctx context.Context, action incident.Action, key string) (Receipt, error)
+}
+
+// PlanRequest says what a plan should lead back to. Exactly one of Revision
+// and Before is set.
+type PlanRequest struct {
+	Target incident.Target
+	// Revision asks for that absolute revision of the target.
+	Revision string
+	// Before asks for the state that was in place just before this moment,
+	// which the plan resolves to an absolute revision.
+	Before time.Time
+}
+
+// Planned is what a driver found out about a target.
+type Planned struct {
+	// From is the present state, To the wanted one. Both are zero when a
+	// blocked Preflight says why there is nothing to do.
+	From, To incident.State
+	// Reversible says that applying with From and To swapped restores From.
+	Reversible bool
+	// ExpectedTime is how long Apply and settling take, as far as known.
+	ExpectedTime time.Duration
+	// WontRevert lists, for people, what stays as it is.
+	WontRevert []string
+	// Preflight are the checks made, good and bad, in the order made.
+	Preflight []incident.Preflight
+}
+
+// Blocked reports whether a check forbids the action. No check at all, or an
+// invalid result, blocks too.
+func (p Planned) Blocked() bool {
+	if len(p.Preflight) == 0 {
+		return true
+	}
+	for _, c := range p.Preflight {
+		switch c.Result {
+		case incident.PreflightOK, incident.PreflightWarning, incident.PreflightUnknown:
+		case incident.PreflightBlocked:
+			return true
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// Observation is the state of a target at one moment.
+type Observation struct {
+	State incident.State
+	// Settled says that the system has finished taking on State, such as a
+	// rollout whose pods are all available.
+	Settled bool
+	// Detail is one line for people, such as "2 of 3 pods available".
+	Detail string
+}
+
+// Receipt is what Apply did.
+type Receipt struct {
+	// Mutated says that this very call changed the target.
+	Mutated bool
+	// Detail is one line for people, such as "revision 5 written".
+	Detail string
+}
+
+// ChangeSource finds changes that a system recorded.
+type ChangeSource interface {
+	// Changes lists the changes of a target in a window of time, oldest first.
+	// It changes nothing. A partial answer is an error.
+	Changes(ctx context.Context, q ChangeQuery) ([]incident.Change, error)
+}
+
+// ChangeQuery asks for the changes of one target of one service.
+type ChangeQuery struct {
+	// Service is the catalogue's name, to be put into each change.
+	Service string
+	Target  incident.Target
+	// Kind is what the runbook says a change of this target is, such as
+	// incident.ChangeConfig; empty leaves it to the source.
+	Kind incident.ChangeKind
+	// Since and Until bound the window, both inclusive.
+	Since, Until time.Time
+}
+
+// Collector captures evidence.
+type Collector interface {
+	// Collect captures what the request names. It changes nothing. What could
+	// not be had is an error; the caller records it as missing.
+	Collect(ctx context.Context, req CollectRequest) ([]Evidence, error)
+}
+
+// CollectRequest says what to capture.
+type CollectRequest struct {
+	Target incident.Target
+	// From and Until are the window of interest.
+	From, Until time.Time
+	// Params are the collector's own settings, from the runbook.
+	Params map[string]string
+}
+
+// Evidence is one captured document, before redaction.
+type Evidence struct {
+	Name      string
+	MediaType string
+	Content   []byte
+}
+
+// Probe measures. It returns every series the query yields: that there is
+// exactly one is the judge's business.
+type Probe interface {
+	QueryRange(ctx context.Context, query string, from, until time.Time, step time.Duration) ([]incident.Series, error)
+}

@@ -1,0 +1,143 @@
+package incident
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Workflow type names. They live in histories and never change.
+const (
+	WorkflowIncident  = "Incident"
+	WorkflowRollback  = "Rollback"
+	WorkflowLock      = "TargetLock"
+	WorkflowReconcile = "Reconcile"
+)
+
+// Message names of the Incident workflow. They live in histories and never
+// change.
+const (
+	// UpdatePage takes a Page and returns a Result.
+	UpdatePage = "page"
+	// UpdateDecide takes a DecideRequest and returns a Result.
+	UpdateDecide = "decide"
+	// UpdateCommand takes a CommandRequest and returns a Result.
+	UpdateCommand = "command"
+	// QueryView takes nothing and returns a View.
+	QueryView = "view"
+	// SignalRollback takes a RollbackView: a rollback reports to its incident.
+	SignalRollback = "rollback"
+)
+
+// Message names of the Rollback and TargetLock workflows.
+const (
+	// SignalCancel asks a rollback to stop before its next action.
+	SignalCancel = "cancel"
+	// SignalRelease ends a lock.
+	SignalRelease = "release"
+	// QueryHolder returns the ID of the rollback that holds a lock.
+	QueryHolder = "holder"
+)
+
+// Search attributes that Backout writes; all are keywords.
+const (
+	SearchPhase    = "BackoutPhase"
+	SearchService  = "BackoutService"
+	SearchSeverity = "BackoutSeverity"
+)
+
+// TaskQueue is the task queue of all of Backout's workflows and activities.
+const TaskQueue = "backout"
+
+// Key is the name of an incident: its source and the identifier there.
+func Key(source Source, id string) string { return string(source) + "/" + id }
+
+// WorkflowID is the ID of an incident's workflow.
+func WorkflowID(key string) string { return "incident/" + key }
+
+// KeyOf is the key in an incident's workflow ID; empty if it is none.
+func KeyOf(workflowID string) string {
+	k, ok := strings.CutPrefix(workflowID, "incident/")
+	if !ok {
+		return ""
+	}
+	return k
+}
+
+// RollbackID is the ID of the n-th rollback of an incident, n from 1.
+func RollbackID(key string, n int) string { return fmt.Sprintf("rollback/%s/%d", key, n) }
+
+// LockID is the ID of the workflow that holds the lock on a target.
+func LockID(t Target) string { return "lock/" + t.String() }
+
+// ReconcileID is the ID of the scheduled reconciliation of a source.
+func ReconcileID(source Source) string { return "reconcile/" + string(source) }
+
+// EventID is the n-th event of an incident or rollback.
+func EventID(prefix string, n int) string { return fmt.Sprintf("%s/e%d", prefix, n) }
+
+// keyPattern is what an incident key may look like. It is stricter than
+// Temporal, so that a key is safe in URLs, file names and messages.
+var keyPattern = regexp.MustCompile(`^(pagerduty|alertmanager|slack|cli)/[A-Za-z0-9._-]{1,128}$`)
+
+// ValidKey reports whether key names an incident.
+func ValidKey(key string) bool { return keyPattern.MatchString(key) }
+
+// IncidentInput starts an Incident workflow. The first page follows as an
+// update, in the same call.
+type IncidentInput struct {
+	Key string `json:"key"`
+	// State carries an incident over a continue-as-new; nil at the start.
+	State *IncidentState `json:"state,omitempty"`
+}
+
+// IncidentState is what an incident carries over a continue-as-new.
+type IncidentState struct {
+	View View `json:"view"`
+	// Results are the results by decision, command and page ID, for dedupe.
+	Results map[string]Result `json:"results"`
+	Events  int               `json:"events"`
+}
+
+// RollbackInput starts a Rollback workflow.
+type RollbackInput struct {
+	ID         string    `json:"id"`
+	Incident   string    `json:"incident"`
+	Option     Option    `json:"option"`
+	ApprovedAt time.Time `json:"approved_at"`
+	// Approvers are the people whose decisions satisfied the policy.
+	Approvers []Person `json:"approvers"`
+	// DecisionIDs are their recorded events.
+	DecisionIDs []string `json:"decision_ids"`
+	// OnsetAt is when the harm began, for the baseline window.
+	OnsetAt time.Time `json:"onset_at"`
+	// ChangedAt is when the suspected change happened; zero if there is none.
+	ChangedAt time.Time `json:"changed_at,omitzero"`
+}
+
+// LockInput starts a TargetLock workflow.
+type LockInput struct {
+	Target Target `json:"target"`
+	Holder string `json:"holder"`
+}
+
+// Application error types: what an activity's failure means to a workflow.
+// They live in histories and never change.
+const (
+	// ErrTypeDrift means that the target is neither at "from" nor at "to".
+	ErrTypeDrift = "Drift"
+	// ErrTypeDenied means that the credential may not do this.
+	ErrTypeDenied = "PermissionDenied"
+	// ErrTypeInvalid means that trying again can not help.
+	ErrTypeInvalid = "Invalid"
+	// ErrTypeLedger means that the ledger could not be written, so that
+	// nothing may be executed.
+	ErrTypeLedger = "LedgerUnavailable"
+	// ErrTypeNotFound means that what was asked for does not exist.
+	ErrTypeNotFound = "NotFound"
+)
+
+// ErrNoIdentity means that an actor is not exactly one active person.
+var ErrNoIdentity = errors.New("actor is not exactly one active person")
