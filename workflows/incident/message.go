@@ -98,7 +98,14 @@ type IncidentState struct {
 	View View `json:"view"`
 	// Results are the results by decision, command and page ID, for dedupe.
 	Results map[string]Result `json:"results"`
-	Events  int               `json:"events"`
+	// Events counts the events of the incident so far.
+	Events int `json:"events"`
+	// SourceKind and SourceAt are the newest event that moved the incident at
+	// its source, so that events may arrive in any order.
+	SourceKind PageKind  `json:"source_kind"`
+	SourceAt   time.Time `json:"source_at"`
+	// ServiceID is the source's identifier of the service.
+	ServiceID string `json:"service_id,omitempty"`
 }
 
 // RollbackInput starts a Rollback workflow.

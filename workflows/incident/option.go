@@ -131,6 +131,9 @@ type Option struct {
 	// Blocked says that a preflight check forbids the option; it is shown, and
 	// can not be chosen.
 	Blocked bool `json:"blocked,omitempty"`
+	// Authors made the change that the option undoes, as its sources spell
+	// them. None of them is its sole approver.
+	Authors []string `json:"authors,omitempty"`
 	// Recommended marks at most one option of an incident.
 	Recommended bool `json:"recommended,omitempty"`
 }

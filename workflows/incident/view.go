@@ -103,10 +103,14 @@ const (
 
 // RollbackView is one execution of a plan as it stands.
 type RollbackView struct {
-	ID         string         `json:"id"`
-	OptionID   string         `json:"option_id"`
-	PlanDigest string         `json:"plan_digest"`
-	Status     RollbackStatus `json:"status"`
+	ID         string `json:"id"`
+	OptionID   string `json:"option_id"`
+	PlanDigest string `json:"plan_digest"`
+	// Service, Runbook and Option name what the plan was made from.
+	Service string         `json:"service"`
+	Runbook string         `json:"runbook"`
+	Option  string         `json:"option"`
+	Status  RollbackStatus `json:"status"`
 	// Step is what it is doing now, for people.
 	Step     string          `json:"step,omitempty"`
 	Reason   string          `json:"reason,omitempty"`
@@ -114,6 +118,8 @@ type RollbackView struct {
 	Before   *Manifest       `json:"before,omitempty"`
 	After    *Manifest       `json:"after,omitempty"`
 	Recovery *RecoveryResult `json:"recovery,omitempty"`
+	// Events are the rollback's own lines of the timeline.
+	Events []Event `json:"events,omitempty"`
 	// ApprovedAt is when the policy was satisfied; the others are zero until
 	// they happen.
 	ApprovedAt      time.Time `json:"approved_at"`
