@@ -8,6 +8,7 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -102,11 +103,10 @@ func (r *rollback) lock(ctx workflow.Context) bool {
 			ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_TERMINATE,
 		}), incident.WorkflowLock, incident.LockInput{Target: t, Holder: r.in.ID})
 		if err := child.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
-			var running *temporal.ChildWorkflowExecutionAlreadyStartedError
-			if errors.As(err, &running) {
+			if isRunning(err) {
 				r.finish(incident.RollbackLocked, fmt.Sprintf("another rollback holds %s; nothing was touched", t))
 			} else {
-				r.finish(incident.RollbackFailed, fmt.Sprintf("the lock on %s could not be taken; nothing was touched", t))
+				r.finish(incident.RollbackFailed, fmt.Sprintf("the lock on %s could not be taken, so nothing was touched: %s", t, plain(err)))
 			}
 			return false
 		}
@@ -114,6 +114,14 @@ func (r *rollback) lock(ctx workflow.Context) bool {
 	}
 	r.record(ctx, incident.EventLock, fmt.Sprintf("locked %s", joinTargets(targets)), nil)
 	return true
+}
+
+// isRunning reports whether a child could not start because one of its ID is
+// running: the server says it one way, the test environment another.
+func isRunning(err error) bool {
+	var child *temporal.ChildWorkflowExecutionAlreadyStartedError
+	var service *serviceerror.WorkflowExecutionAlreadyStarted
+	return errors.As(err, &child) || errors.As(err, &service)
 }
 
 // release ends the locks. Should the signal be lost, a lock is terminated with

@@ -28,7 +28,7 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 	d := incident.Decision{
 		ID: in.Request.DecisionID, EventID: in.EventID, OptionID: in.Request.OptionID, PlanDigest: in.Request.PlanDigest,
 		Answer: in.Request.Answer, Actor: in.Request.Actor, Reason: in.Request.Reason, BreakGlass: in.Request.BreakGlass,
-		At: in.Now, PolicyDigest: a.Policy.Digest,
+		At: in.Now, PolicyDigest: a.Policy.Digest(),
 	}
 	person, err := a.Directory.Identify(ctx, in.Request.Actor)
 	switch {

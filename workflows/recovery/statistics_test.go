@@ -1,0 +1,51 @@
+package recovery
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestMedian(t *testing.T) {
+	t.Parallel()
+	require.True(t, math.IsNaN(median(nil)))
+	require.InDelta(t, 2.0, median([]float64{3, 1, 2}), 0)
+	require.InDelta(t, 2.5, median([]float64{4, 3, 1, 2}), 0)
+	require.InDelta(t, math.MaxFloat64, median([]float64{math.MaxFloat64, math.MaxFloat64}), 0)
+}
+
+// The expected values are those of the same test with continuity correction,
+// worked out by hand from the ranks.
+func TestGreater(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		a, b []float64
+		want float64
+	}{
+		{name: "nothing", want: 1},
+		{name: "all alike", a: []float64{1, 1, 1}, b: []float64{1, 1, 1}, want: 1},
+		{name: "wholly above", a: []float64{5, 6, 7, 8}, b: []float64{1, 2, 3, 4}, want: 0.01519},
+		{name: "wholly below", a: []float64{1, 2, 3, 4}, b: []float64{5, 6, 7, 8}, want: 0.9895},
+		{name: "mixed", a: []float64{1, 3, 5, 7}, b: []float64{2, 4, 6, 8}, want: 0.7631},
+		{name: "ties", a: []float64{2, 2, 3, 3}, b: []float64{1, 2, 2, 3}, want: 0.2171},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			require.InDelta(t, tt.want, greater(tt.a, tt.b), 0.0005)
+		})
+	}
+}
+
+func TestNumber(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		in   float64
+		want string
+	}{
+		{0, "0"}, {0.0123456, "0.01235"}, {1234567, "1235000"}, {99.999, "100"}, {-3.5, "-3.5"}, {1e-9, "1.000e-09"}, {2e12, "2.000e+12"},
+	} {
+		require.Equal(t, tt.want, number(tt.in))
+	}
+}

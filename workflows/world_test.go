@@ -1,0 +1,191 @@
+package workflows_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/mock"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"github.com/backout/backout/workflows/activities"
+	"github.com/backout/backout/workflows/incident"
+	"github.com/backout/backout/workflows/worker"
+)
+
+// world stands in for every activity of one test: it answers as told and
+// remembers what it was asked. Its zero answers are those of a good day.
+type world struct {
+	env *testsuite.TestWorkflowEnvironment
+
+	mu       sync.Mutex
+	calls    []string
+	entries  []incident.Entry
+	cards    []incident.View
+	executed []incident.Action
+	measured int
+	escalate []string
+
+	collect  func(activities.CollectInput) (activities.CollectResult, error)
+	decide   func(activities.DecideInput) (activities.DecideResult, error)
+	evidence func(activities.EvidenceInput) (incident.Manifest, error)
+	replan   func(activities.ReplanInput) (activities.ReplanResult, error)
+	execute  func(activities.ExecuteInput) (incident.ActionView, error)
+	measure  func(n int, at time.Time) incident.RecoveryResult
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
+	w := &world{env: suite.NewTestWorkflowEnvironment()}
+	w.env.SetTestTimeout(20 * time.Second)
+	worker.RegisterWorkflows(w.env)
+	var a *activities.Activities
+	w.env.RegisterActivity(a)
+	on := func(activity, implementation any) { w.env.OnActivity(activity, mock.Anything, mock.Anything).Return(implementation) }
+
+	on(a.Record, func(_ context.Context, in activities.RecordInput) error {
+		w.note("Record")
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.entries = append(w.entries, in.Entries...)
+		return nil
+	})
+	on(a.PublishCard, func(_ context.Context, v incident.View) (incident.CardRef, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.cards = append(w.cards, v)
+		return incident.CardRef{Channel: "C1", TS: "1.1"}, nil
+	})
+	on(a.CollectOptions, func(_ context.Context, in activities.CollectInput) (activities.CollectResult, error) {
+		w.note("CollectOptions")
+		if w.collect != nil {
+			return w.collect(in)
+		}
+		return activities.CollectResult{Service: "checkout", Ranking: incident.Ranking{Likely: -1}, Options: []incident.Option{option(t, "o1")}, DecideWithin: 10 * time.Minute}, nil
+	})
+	on(a.Decide, func(_ context.Context, in activities.DecideInput) (activities.DecideResult, error) {
+		w.note("Decide")
+		if w.decide != nil {
+			return w.decide(in)
+		}
+		return decided(in, incident.OutcomeApproved), nil
+	})
+	on(a.Authorize, func(_ context.Context, in activities.AuthorizeInput) (activities.AuthorizeResult, error) {
+		return activities.AuthorizeResult{Outcome: incident.OutcomeAccepted, Person: ada}, nil
+	})
+	on(a.Escalate, func(_ context.Context, in activities.EscalateInput) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.escalate = append(w.escalate, in.Reason)
+		return nil
+	})
+	on(a.NoteAtSource, func(context.Context, activities.NoteInput) error { w.note("NoteAtSource"); return nil })
+	on(a.WritePostmortem, func(context.Context, activities.PostmortemInput) (incident.PostmortemRef, error) {
+		w.note("WritePostmortem")
+		return incident.PostmortemRef{Number: 7, URL: "https://git.example.com/7"}, nil
+	})
+	on(a.CaptureEvidence, func(_ context.Context, in activities.EvidenceInput) (incident.Manifest, error) {
+		w.note("CaptureEvidence " + string(in.Phase))
+		if w.evidence != nil {
+			return w.evidence(in)
+		}
+		return incident.Manifest{Rollback: in.Rollback, Phase: in.Phase, Digest: incident.DigestOf([]byte(in.Phase))}, nil
+	})
+	on(a.Replan, func(_ context.Context, in activities.ReplanInput) (activities.ReplanResult, error) {
+		w.note("Replan")
+		if w.replan != nil {
+			return w.replan(in)
+		}
+		return activities.ReplanResult{Digest: in.Digest}, nil
+	})
+	on(a.ExecuteAction, func(_ context.Context, in activities.ExecuteInput) (incident.ActionView, error) {
+		w.note("ExecuteAction")
+		w.mu.Lock()
+		w.executed = append(w.executed, in.Action)
+		w.mu.Unlock()
+		if w.execute != nil {
+			return w.execute(in)
+		}
+		return done(in.Action, w.env.Now()), nil
+	})
+	on(a.RecoveryPlan, func(context.Context, incident.Plan) (activities.RecoveryPlan, error) {
+		return activities.RecoveryPlan{Warmup: 10 * time.Second, Every: 5 * time.Second, Hold: 30 * time.Second, Deadline: 5 * time.Minute}, nil
+	})
+	on(a.MeasureRecovery, func(context.Context, activities.MeasureInput) (incident.RecoveryResult, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.measured++
+		if w.measure != nil {
+			return w.measure(w.measured, w.env.Now()), nil
+		}
+		return verdict(incident.VerdictRecovered, w.env.Now()), nil
+	})
+	return w
+}
+
+func (w *world) note(call string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls = append(w.calls, call)
+}
+
+var (
+	ada = incident.Person{ID: "ada@example.com", Name: "Ada"}
+	bob = incident.Person{ID: "bob@example.com", Name: "Bob"}
+
+	errDrift = temporal.NewNonRetryableApplicationError("it is at v43", incident.ErrTypeDrift, errors.New("drift"))
+)
+
+// action is one reversible action on a target of its own.
+func action(path string) incident.Action {
+	return incident.Action{
+		Kind: "nats.kv", Target: incident.Target{System: "shop", Path: path},
+		From:    incident.State{Revision: "4", Digest: incident.DigestOf([]byte(path + "v42")), Label: "v42"},
+		To:      incident.State{Revision: "1", Digest: incident.DigestOf([]byte(path + "v41")), Label: "v41"},
+		MaxTime: time.Minute, OnFailure: incident.OnFailureStop, Reversible: true,
+	}
+}
+
+func option(t *testing.T, id string, actions ...incident.Action) incident.Option {
+	t.Helper()
+	if len(actions) == 0 {
+		actions = []incident.Action{action("releases/checkout")}
+	}
+	plan := incident.Plan{
+		Version: incident.PlanVersion, Incident: "pagerduty/Q1", Service: "checkout", Strategy: incident.StrategyRollback,
+		Runbook: "release", RunbookDigest: incident.DigestOf([]byte("runbook")), Option: "release-" + id, Actions: actions,
+	}
+	digest, err := plan.Digest()
+	require.NoError(t, err)
+	return incident.Option{ID: id, Title: "Roll checkout back", Plan: plan, Digest: digest, Tier: incident.TierOnCall}
+}
+
+func done(a incident.Action, at time.Time) incident.ActionView {
+	return incident.ActionView{Action: a, Status: incident.ActionDone, Applied: true, MutatedAt: at, FinishedAt: at, Observed: a.To.Label}
+}
+
+func verdict(v incident.Verdict, at time.Time) incident.RecoveryResult {
+	return incident.RecoveryResult{Verdict: v, Reason: "because", At: at}
+}
+
+func decided(in activities.DecideInput, o incident.Outcome) activities.DecideResult {
+	person := ada
+	if in.Request.Actor.SlackUser == "UBOB" {
+		person = bob
+	}
+	return activities.DecideResult{
+		Approvers: []incident.Person{person},
+		Decision: incident.Decision{
+			ID: in.Request.DecisionID, EventID: in.EventID, OptionID: in.Request.OptionID, PlanDigest: in.Request.PlanDigest,
+			Answer: in.Request.Answer, Person: person, Outcome: o, Sentence: string(o), At: in.Now,
+		},
+	}
+}
