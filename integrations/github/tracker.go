@@ -1,0 +1,220 @@
+package github
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/workflows/incident"
+)
+
+// DefaultLabel is the label of postmortem issues. It must stay on them: an
+// issue is found by it.
+const DefaultLabel = "backout-postmortem"
+
+// maxLabel is GitHub's limit for the name of a label, in characters.
+// Source: https://docs.github.com/rest/issues/labels
+const maxLabel = 50
+
+// TrackerOptions say where postmortems are kept.
+type TrackerOptions struct {
+	Options
+	// Repo is "<owner>/<name>".
+	Repo string
+	// Label marks the issues; empty means DefaultLabel. GitHub makes it when
+	// it does not exist.
+	Label string
+}
+
+// Tracker keeps the one postmortem issue of each incident. It implements the
+// tracker port of workflows/activities and is safe for concurrent use.
+type Tracker struct {
+	conn        *connection
+	owner, name string
+	label       string
+
+	mu sync.Mutex
+	// issues remembers where an incident's issue was found.
+	issues map[string]*place
+}
+
+// place is the issue of one incident. Its lock keeps two activities of one
+// worker from both finding nothing.
+type place struct {
+	mu sync.Mutex
+	// number is 0 until it was found.
+	number int
+}
+
+// NewTracker makes a tracker and sends nothing.
+func NewTracker(o TrackerOptions) (*Tracker, error) {
+	owner, name, err := parseRepo(o.Repo)
+	if err != nil {
+		return nil, fmt.Errorf("make tracker: %w", err)
+	}
+	if o.Label == "" {
+		o.Label = DefaultLabel
+	}
+	if len([]rune(o.Label)) > maxLabel || strings.Contains(o.Label, ",") {
+		return nil, fmt.Errorf("make tracker: label %q has a comma or more than %d characters", o.Label, maxLabel)
+	}
+	conn, err := connect(o.Options)
+	if err != nil {
+		return nil, fmt.Errorf("make tracker: %w", err)
+	}
+	return &Tracker{conn: conn, owner: owner, name: name, label: o.Label, issues: make(map[string]*place)}, nil
+}
+
+// Close gives up idle connections.
+func (t *Tracker) Close() error { return t.conn.Close() }
+
+// Upsert creates the issue of an incident or brings its draft up to date, and
+// does nothing when nothing changed. Should there be several issues of one
+// incident, the oldest is it.
+//
+// What people wrote outside of the draft stays. When they changed the draft
+// itself, or took its markers away, the issue is left as it is and the new
+// draft goes into one comment. A title that people changed stays.
+func (t *Tracker) Upsert(ctx context.Context, key, title, body string) (incident.PostmortemRef, error) {
+	if err := checkKey(key); err != nil {
+		return incident.PostmortemRef{}, fmt.Errorf("write postmortem: %w: %w", driver.ErrInvalid, err)
+	}
+	title, body = neutralTitle(title), neutral(body)
+	if title == "" {
+		return incident.PostmortemRef{}, fmt.Errorf("write postmortem of %q: %w: title is empty", key, driver.ErrInvalid)
+	}
+	at := t.place(key)
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	issue, err := t.find(ctx, key, at)
+	if err != nil {
+		return incident.PostmortemRef{}, err
+	}
+	if issue == nil {
+		issue, err = t.create(ctx, key, title, body)
+	} else {
+		err = t.update(ctx, issue, key, title, body)
+	}
+	if err != nil {
+		return incident.PostmortemRef{}, err
+	}
+	at.number = issue.GetNumber()
+	return incident.PostmortemRef{Number: issue.GetNumber(), URL: issue.GetHTMLURL()}, nil
+}
+
+func (t *Tracker) place(key string) *place {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.issues[key] == nil {
+		t.issues[key] = &place{}
+	}
+	return t.issues[key]
+}
+
+// find returns the oldest issue with the label and the incident's marker, or
+// nil when GitHub's whole list has none.
+func (t *Tracker) find(ctx context.Context, key string, at *place) (*gh.Issue, error) {
+	if at.number > 0 {
+		what := fmt.Sprintf("read issue %d of %s/%s", at.number, t.owner, t.name)
+		issue, resp, err := t.conn.api.Issues.Get(ctx, t.owner, t.name, at.number)
+		switch {
+		case err == nil && marked(issue, key):
+			return issue, nil
+		case err != nil && (resp == nil || (resp.StatusCode != 404 && resp.StatusCode != 410)):
+			return nil, t.conn.classify(ctx, what, resp, err)
+		}
+		// It was deleted, moved or robbed of its marker: look again.
+		at.number = 0
+	}
+	what := fmt.Sprintf("list issues of %s/%s", t.owner, t.name)
+	opts := &gh.IssueListByRepoOptions{
+		State: "all", Labels: []string{t.label}, Sort: "created", Direction: "asc", ListOptions: gh.ListOptions{PerPage: pageSize},
+	}
+	for {
+		issues, resp, err := t.conn.api.Issues.ListByRepo(ctx, t.owner, t.name, opts)
+		if err != nil {
+			return nil, t.conn.classify(ctx, what, resp, err)
+		}
+		for _, issue := range issues {
+			if marked(issue, key) {
+				return issue, nil
+			}
+		}
+		if resp.NextPage == 0 {
+			return nil, nil //nolint:nilnil // There is none, which is no error.
+		}
+		opts.Page = resp.NextPage
+	}
+}
+
+// marked says that an issue is the incident's.
+func marked(issue *gh.Issue, key string) bool {
+	return !issue.IsPullRequest() && strings.Contains(normal(issue.GetBody()), marker(key))
+}
+
+func (t *Tracker) create(ctx context.Context, key, title, draft string) (*gh.Issue, error) {
+	issue, resp, err := t.conn.api.Issues.Create(ctx, t.owner, t.name, &gh.IssueRequest{
+		Title: &title, Body: gh.String(compose(key, title, draft, part{})), Labels: &[]string{t.label},
+	})
+	if err != nil {
+		return nil, t.conn.classify(ctx, fmt.Sprintf("create issue in %s/%s", t.owner, t.name), resp, err)
+	}
+	return issue, nil
+}
+
+func (t *Tracker) update(ctx context.Context, issue *gh.Issue, key, title, draft string) error {
+	present, ok := parsePart(issue.GetBody())
+	if !ok || present.edited() {
+		return t.comment(ctx, issue.GetNumber(), key, title, draft)
+	}
+	var change gh.IssueRequest
+	if text := compose(key, title, draft, present); text != normal(issue.GetBody()) {
+		change.Body = &text
+	}
+	if issue.GetTitle() != title && digest(issue.GetTitle()) == present.title {
+		change.Title = &title
+	}
+	if change.Body == nil && change.Title == nil {
+		return nil
+	}
+	_, resp, err := t.conn.api.Issues.Edit(ctx, t.owner, t.name, issue.GetNumber(), &change)
+	return t.conn.classify(ctx, fmt.Sprintf("update issue %d of %s/%s", issue.GetNumber(), t.owner, t.name), resp, err)
+}
+
+// draftNote heads the comment that holds a draft.
+const draftNote = "_The draft above was edited, so Backout leaves it alone. This is what it would write now:_\n\n"
+
+// comment keeps the present draft in one comment of an issue whose draft
+// people edited.
+func (t *Tracker) comment(ctx context.Context, number int, key, title, draft string) error {
+	text := compose(key, title, draftNote+draft, part{})
+	what := fmt.Sprintf("keep draft in a comment on issue %d of %s/%s", number, t.owner, t.name)
+	opts := &gh.IssueListCommentsOptions{ListOptions: gh.ListOptions{PerPage: pageSize}}
+	for {
+		comments, resp, err := t.conn.api.Issues.ListComments(ctx, t.owner, t.name, number, opts)
+		if err != nil {
+			return t.conn.classify(ctx, what, resp, err)
+		}
+		for _, c := range comments {
+			if !strings.Contains(normal(c.GetBody()), marker(key)) {
+				continue
+			}
+			present, ok := parsePart(c.GetBody())
+			if !ok || present.edited() || normal(c.GetBody()) == text {
+				// People took the comment over too, or nothing changed.
+				return nil
+			}
+			_, resp, err := t.conn.api.Issues.EditComment(ctx, t.owner, t.name, c.GetID(), &gh.IssueComment{Body: &text})
+			return t.conn.classify(ctx, what, resp, err)
+		}
+		if resp.NextPage == 0 {
+			_, resp, err := t.conn.api.Issues.CreateComment(ctx, t.owner, t.name, number, &gh.IssueComment{Body: &text})
+			return t.conn.classify(ctx, what, resp, err)
+		}
+		opts.Page = resp.NextPage
+	}
+}

@@ -1,0 +1,17 @@
+// Package pagerduty connects Backout to PagerDuty: it verifies and reads v3
+// webhooks, lists open incidents for reconciliation, says who is on call, adds
+// notes, pages the next level, and lists change events.
+//
+// It registers the system type "pagerduty" and the change source
+// "pagerduty.changes", whose target path is a PagerDuty service ID.
+//
+// It never acknowledges, resolves, merges or reassigns an incident to a
+// person: that is for people to do. It refuses a webhook whose signature is
+// missing, garbled or made with another secret, and one that does not say what
+// happened to which incident. It sends its token to the configured address
+// only, over TLS unless that address is loopback, follows no redirect, and puts
+// no token into an error.
+//
+// Only integrations/install, bot and programs that choose their vendors import
+// it.
+package pagerduty
