@@ -69,6 +69,9 @@ type incidentRun struct {
 	// that a vendor keeps waiting.
 	busy       int
 	concluding bool
+	// unrecorded says that an event is not in the ledger, so that nothing may
+	// be executed any more.
+	unrecorded bool
 }
 
 func newIncidentRun(ctx workflow.Context, in incident.IncidentInput) *incidentRun {
@@ -192,16 +195,34 @@ func (r *incidentRun) line(e incident.Event) {
 	}
 }
 
-// keepLedger writes pending entries, as many at a time as have gathered.
+// keepLedger writes pending entries, as many at a time as have gathered. It
+// tries for as long as the ledger is away; meanwhile nothing is executed.
 func (r *incidentRun) keepLedger(ctx workflow.Context) {
 	for workflow.Await(ctx, func() bool { return len(r.pending) > 0 }) == nil {
 		batch := slices.Clone(r.pending)
-		err := workflow.ExecuteActivity(recordOptions(ctx), act.Record, activities.RecordInput{Entries: batch}).Get(ctx, nil)
-		if err != nil {
-			workflow.GetLogger(ctx).Error("Ledger refused entries.", "incident_id", r.view().Key, "error", err)
+		if r.record(ctx, batch) != nil {
+			// The ledger refuses what it was given, one entry at a time to
+			// find out which, and without its detail rather than not at all.
+			for _, e := range batch {
+				if r.record(ctx, []incident.Entry{e}) == nil {
+					continue
+				}
+				e.Text, e.Actor, e.Payload = truncate(e.Text, maxFallbackText), "", nil
+				if err := r.record(ctx, []incident.Entry{e}); err != nil {
+					workflow.GetLogger(ctx).Error("Ledger refused an entry.", "incident_id", r.view().Key, "event_id", e.ID, "error", err)
+					r.unrecorded = true
+				}
+			}
 		}
 		r.pending = r.pending[len(batch):]
 	}
+}
+
+// maxFallbackText is how much of a refused entry's text is tried again.
+const maxFallbackText = 200
+
+func (r *incidentRun) record(ctx workflow.Context, entries []incident.Entry) error {
+	return workflow.ExecuteActivity(recordOptions(ctx), act.Record, activities.RecordInput{Entries: entries}).Get(ctx, nil)
 }
 
 // keepCard publishes the newest view, at most once each cardInterval.
@@ -327,6 +348,15 @@ func (r *incidentRun) rollBack(ctx workflow.Context) {
 	in := *r.wanted.rollback
 	// Nothing executes before the ledger has the decision.
 	_ = workflow.Await(ctx, func() bool { return len(r.pending) == 0 })
+	if r.unrecorded {
+		r.wanted.rollback = nil
+		last := r.view().LastRollback()
+		last.Status, last.Reason, last.FinishedAt = incident.RollbackFailed, "the ledger refused a record, so nothing was touched", workflow.Now(ctx)
+		r.setPhase(ctx, incident.PhaseStuck)
+		r.wanted.escalate = last.Reason
+		r.changed()
+		return
+	}
 	r.rolling = workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID:        in.ID,
 		ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,

@@ -67,11 +67,21 @@ func Execute(ctx context.Context, inv Inverse, action incident.Action, key strin
 		}
 		select {
 		case <-ctx.Done():
-			return out, fmt.Errorf("execute %q on %s within %s: %w", action.Kind, action.Target, action.MaxTime, errors.Join(ctx.Err(), lastErr))
+			return out, fmt.Errorf("execute %q on %s within %s: %w", action.Kind, action.Target, action.MaxTime, ended(ctx.Err(), lastErr))
 		case <-time.After(wait):
 		}
 		wait = min(wait*3/2, lastPoll)
 	}
+}
+
+// ended says why an execution ended, and what kept it from ending well. Whoever
+// was cancelled must not seem to have run out of time because its last request
+// did: only the end itself is wrapped then.
+func ended(end, last error) error {
+	if last != nil && !errors.Is(end, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %v", end, last) //nolint:errorlint // See above.
+	}
+	return errors.Join(end, last)
 }
 
 // step observes once and applies at most once. It is done when the target is

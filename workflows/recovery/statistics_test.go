@@ -27,9 +27,9 @@ func TestGreater(t *testing.T) {
 		{name: "nothing", want: 1},
 		{name: "all alike", a: []float64{1, 1, 1}, b: []float64{1, 1, 1}, want: 1},
 		{name: "wholly above", a: []float64{5, 6, 7, 8}, b: []float64{1, 2, 3, 4}, want: 0.01519},
-		{name: "wholly below", a: []float64{1, 2, 3, 4}, b: []float64{5, 6, 7, 8}, want: 0.9895},
-		{name: "mixed", a: []float64{1, 3, 5, 7}, b: []float64{2, 4, 6, 8}, want: 0.7631},
-		{name: "ties", a: []float64{2, 2, 3, 3}, b: []float64{1, 2, 2, 3}, want: 0.2171},
+		{name: "wholly below", a: []float64{1, 2, 3, 4}, b: []float64{5, 6, 7, 8}, want: 0.9929},
+		{name: "mixed", a: []float64{1, 3, 5, 7}, b: []float64{2, 4, 6, 8}, want: 0.7648},
+		{name: "ties", a: []float64{2, 2, 3, 3}, b: []float64{1, 2, 2, 3}, want: 0.2146},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -59,6 +59,9 @@ func pickPorts(ctx context.Context, frontend int) (ports, error) {
 // adds it there.
 func freePort(ctx context.Context, taken map[int]bool) (int, error) {
 	for range portTries {
+		if err := ctx.Err(); err != nil {
+			return 0, fmt.Errorf("find a free loopback port: %w", err)
+		}
 		//nolint:gosec // A port number is no secret: any spread will do.
 		port := firstPort + rand.IntN(lastPort-firstPort+1)
 		if !taken[port] && checkFree(ctx, port) == nil {

@@ -1,0 +1,350 @@
+package views
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/slack-go/slack"
+
+	"github.com/backout/backout/workflows/incident"
+)
+
+// Card is a Slack message: its blocks, and the text that notifications and
+// screen readers show instead.
+type Card struct {
+	Blocks []slack.Block
+	// Text is safe mrkdwn.
+	Text string
+}
+
+// How much of an incident the card shows. What is left out is counted, never
+// silently dropped.
+const (
+	maxOptionsShown   = 4
+	maxTargetsShown   = 10
+	maxTimelineShown  = 5
+	maxDecisionsShown = 5
+	maxNotesShown     = 5
+)
+
+// NewCard is the one card of an incident. It has at most one primary button
+// and stays within Slack's limits whatever the view holds.
+func NewCard(v incident.View) Card {
+	blocks := kept(header(v), status(v), suspect(v))
+	blocks = append(blocks, options(v)...)
+	blocks = append(blocks, kept(rollback(v), verdict(v), decisions(v), notes(v), timeline(v), links(v), commands(v))...)
+	return Card{Blocks: blocks, Text: fallback(v)}
+}
+
+func fallback(v incident.View) string {
+	return fmt.Sprintf("%s %s: %s (%s)", severity(v.Severity), Mrkdwn(v.Service, maxName), Mrkdwn(v.Title, maxLine), Mrkdwn(headline(v), maxLine))
+}
+
+func header(v incident.View) slack.Block {
+	text := fmt.Sprintf("%s %s · %s · %s", glyph(v.Phase), severity(v.Severity), service(v), Plain(v.Title, maxHeader))
+	return slack.NewHeaderBlock(plain(text, maxHeader))
+}
+
+func service(v incident.View) string {
+	if s := Plain(v.Service, maxName); s != "" {
+		return s
+	}
+	return "service unknown"
+}
+
+func severity(s incident.Severity) string {
+	switch s {
+	case incident.Sev1, incident.Sev2, incident.Sev3, incident.Sev4:
+		return strings.ToUpper(string(s))
+	default:
+		return "SEV?"
+	}
+}
+
+func glyph(p incident.Phase) string {
+	switch p {
+	case incident.PhaseCollecting, incident.PhaseDeciding:
+		return "🔴"
+	case incident.PhaseRollingBack:
+		return "🟠"
+	case incident.PhaseValidating:
+		return "🔵"
+	case incident.PhaseRecovered:
+		return "🟢"
+	case incident.PhaseStuck:
+		return "🛑"
+	case incident.PhaseClosed:
+		return "⚪"
+	default:
+		return "❔"
+	}
+}
+
+// headline says in a few words where the incident stands.
+func headline(v incident.View) string {
+	last := v.LastRollback()
+	switch v.Phase {
+	case incident.PhaseCollecting:
+		return "Looking for what changed"
+	case incident.PhaseDeciding:
+		return deciding(v)
+	case incident.PhaseRollingBack:
+		if last != nil && last.Step != "" {
+			return "Rolling back: " + Plain(last.Step, maxLine)
+		}
+		return "Rolling back"
+	case incident.PhaseValidating:
+		return "Rolled back, judging recovery"
+	case incident.PhaseRecovered:
+		return "Recovered"
+	case incident.PhaseStuck:
+		if last != nil && last.Reason != "" {
+			return "Stuck: " + Plain(last.Reason, maxLine)
+		}
+		return "Stuck: a person has to decide what next"
+	case incident.PhaseClosed:
+		return "Closed"
+	default:
+		return "In a phase that this version does not know"
+	}
+}
+
+func deciding(v incident.View) string {
+	switch {
+	case v.Waiting != "":
+		return "Waiting: " + Plain(v.Waiting, maxLine)
+	case len(v.Options) == 0:
+		return "No way out was found: roll back by hand, or look for the change and refresh"
+	}
+	for _, o := range v.Options {
+		if decidable(o) {
+			return "Waiting for a decision"
+		}
+	}
+	return "Every option is blocked: see why below"
+}
+
+func status(v incident.View) slack.Block {
+	r := new(runs).bold(headline(v))
+	if !v.PagedAt.IsZero() {
+		r.text("\nPaged " + clock(v.PagedAt))
+	} else {
+		r.text("\nOpened " + clock(v.OpenedAt))
+	}
+	if v.Commander != nil {
+		r.text(" · commander " + person(*v.Commander))
+	} else if v.Phase != incident.PhaseClosed {
+		r.text(" · nobody is in command")
+	}
+	if team := Plain(v.Team, maxName); team != "" {
+		r.text(" · team " + team)
+	}
+	if !v.ClosedAt.IsZero() {
+		r.text(" · closed " + clock(v.ClosedAt))
+	}
+	return r.block("status")
+}
+
+// likely is the change that the ranking blames, or nil when it abstains.
+func likely(v incident.View) *incident.Suspect {
+	if v.Ranking.Likely < 0 || v.Ranking.Likely >= len(v.Ranking.Suspects) {
+		return nil
+	}
+	return &v.Ranking.Suspects[v.Ranking.Likely]
+}
+
+func suspect(v incident.View) slack.Block {
+	r := new(runs)
+	s := likely(v)
+	switch {
+	case s != nil:
+		r.bold("Probably: ").text(change(s.Change))
+		if why := Plain(s.Reason, maxLine); why != "" {
+			r.text("\n" + why)
+		}
+		if Link(s.Change.URL) != "" {
+			r.text(" ").link(s.Change.URL, "the change")
+		}
+		if n := len(v.Ranking.Suspects) - 1; n > 0 {
+			r.text(fmt.Sprintf(" · %d more changed", n))
+		}
+	case v.Phase == incident.PhaseCollecting:
+		return nil
+	default:
+		r.bold("No likely culprit. ").text(Plain(v.Ranking.Reason, maxLine))
+	}
+	return r.block("suspect")
+}
+
+// change is one change in one line.
+func change(c incident.Change) string {
+	var b strings.Builder
+	b.WriteString(Plain(string(c.Kind), maxName))
+	if c.Service != "" {
+		b.WriteString(" of " + Plain(c.Service, maxName))
+	}
+	if c.From != "" || c.To != "" {
+		b.WriteString(" " + notEmpty(Plain(c.From, maxName)) + " → " + notEmpty(Plain(c.To, maxName)))
+	}
+	b.WriteString(", " + clock(c.At))
+	if c.Author != "" {
+		b.WriteString(", by " + Plain(c.Author, maxName))
+	}
+	if c.Summary != "" {
+		b.WriteString(": " + Plain(c.Summary, maxLine))
+	}
+	return b.String()
+}
+
+func decisions(v incident.View) slack.Block {
+	if len(v.Decisions) == 0 {
+		return nil
+	}
+	r := new(runs).bold("Decisions")
+	first := max(0, len(v.Decisions)-maxDecisionsShown)
+	if first > 0 {
+		r.text(fmt.Sprintf(" (%d earlier)", first))
+	}
+	for _, d := range v.Decisions[first:] {
+		r.text("\n" + decision(d))
+	}
+	return r.block("decisions")
+}
+
+// decision is one recorded answer in one line.
+func decision(d incident.Decision) string {
+	who := person(d.Person)
+	if who == "" {
+		who = Plain(d.Actor.String(), maxName)
+	}
+	if len(d.Roles) > 0 {
+		roles := make([]string, 0, len(d.Roles))
+		for _, role := range d.Roles {
+			roles = append(roles, strings.ReplaceAll(Plain(string(role), maxName), "_", " "))
+		}
+		who += " (" + strings.Join(roles, ", ") + ")"
+	}
+	line := fmt.Sprintf("%s  %s: %s %s, plan %s: %s", clock(d.At), who, Plain(string(d.Answer), maxName), Plain(d.OptionID, maxName),
+		incident.ShortDigest(d.PlanDigest), Plain(string(d.Outcome), maxName))
+	if d.BreakGlass {
+		line += ", BREAK-GLASS"
+	}
+	if s := Plain(d.Sentence, maxLine); s != "" {
+		line += ". " + s
+	}
+	if s := Plain(d.Reason, maxLine); s != "" {
+		line += " “" + s + "”"
+	}
+	return line
+}
+
+func notes(v incident.View) slack.Block {
+	if len(v.Notes) == 0 {
+		return nil
+	}
+	r := new(runs).bold("Know that")
+	for i, n := range v.Notes {
+		if i == maxNotesShown {
+			r.text(fmt.Sprintf("\n… and %d more notes", len(v.Notes)-i))
+			break
+		}
+		r.text("\n• " + Plain(n, maxLine))
+	}
+	return r.block("notes")
+}
+
+func timeline(v incident.View) slack.Block {
+	if len(v.Timeline) == 0 {
+		return nil
+	}
+	r := new(runs).bold("Timeline")
+	first := max(0, len(v.Timeline)-maxTimelineShown)
+	if first > 0 {
+		r.text(fmt.Sprintf(" (%d earlier)", first))
+	}
+	for _, e := range v.Timeline[first:] {
+		r.text("\n" + clock(e.At) + "  " + Plain(e.Text, maxLine))
+		if e.Actor != "" {
+			r.text(" (" + Plain(e.Actor, maxName) + ")")
+		}
+	}
+	return r.block("timeline")
+}
+
+func links(v incident.View) slack.Block {
+	r := new(runs)
+	add := func(address, label string) {
+		if Link(address) == "" {
+			return
+		}
+		if len(r.elements) > 0 {
+			r.text(" · ")
+		}
+		r.link(address, label)
+	}
+	add(v.SourceURL, "The page")
+	if v.Postmortem.Number > 0 {
+		add(v.Postmortem.URL, fmt.Sprintf("Postmortem #%d", v.Postmortem.Number))
+	}
+	add(v.ConsoleURL, "Console")
+	return r.block("links")
+}
+
+// commands is the row of buttons that concern the whole incident.
+func commands(v incident.View) slack.Block {
+	ref := Ref{Key: v.Key, Revision: v.Revision}.Encode()
+	of := func(verb incident.Verb, label string) *slack.ButtonBlockElement {
+		return button(ActionCommand+":"+string(verb), label, ref)
+	}
+	asked := func(verb incident.Verb, label, text string) *slack.ButtonBlockElement {
+		b := of(verb, label)
+		if b != nil {
+			b.WithStyle(slack.StyleDanger).WithConfirm(confirmation(label+"?", text, label, slack.StyleDanger))
+		}
+		return b
+	}
+	command := of(incident.VerbTakeCommand, "Take command")
+	refresh := of(incident.VerbRefresh, "Look again")
+	escalate := of(incident.VerbEscalate, "Page the next level")
+	redo := func() *slack.ButtonBlockElement {
+		if !mutated(v.LastRollback()) {
+			return nil
+		}
+		return asked(incident.VerbRedo, "Undo the rollback", "This offers the inverse of the rollback as a new option. Somebody still has to approve it.")
+	}
+	closing := func() *slack.ButtonBlockElement {
+		return asked(incident.VerbClose, "Close", "This ends the incident by hand, whatever the measurements say. It is recorded with your name.")
+	}
+	switch v.Phase {
+	case incident.PhaseCollecting:
+		return actions("commands", command, escalate)
+	case incident.PhaseDeciding:
+		return actions("commands", command, refresh, escalate, closing())
+	case incident.PhaseRollingBack:
+		return actions("commands", asked(incident.VerbCancel, "Stop the rollback",
+			"It stops before its next action. What was done already stays done, and the card shows each target's true state."), escalate)
+	case incident.PhaseValidating:
+		return actions("commands", command, escalate)
+	case incident.PhaseRecovered:
+		return actions("commands", redo(), closing())
+	case incident.PhaseStuck:
+		return actions("commands", command, refresh, escalate, redo(), closing())
+	case incident.PhaseClosed:
+		return nil
+	default:
+		return nil
+	}
+}
+
+// mutated reports whether a rollback changed anything that could be undone.
+func mutated(r *incident.RollbackView) bool {
+	if r == nil {
+		return false
+	}
+	for _, a := range r.Actions {
+		if a.Applied {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,197 @@
+package views
+
+import (
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/slack-go/slack"
+
+	"github.com/backout/backout/workflows/incident"
+)
+
+// The share of the targets' states in the text of a message, and of the line
+// that counts those that are not shown, in characters.
+const (
+	maxRollbackText = 1500
+	maxCounted      = 200
+)
+
+// rollback is the true state of each target of the newest rollback.
+func rollback(v incident.View) slack.Block {
+	rb := v.LastRollback()
+	if rb == nil {
+		return nil
+	}
+	r := new(runs).bold(rollbackHeadline(*rb))
+	if rb.Reason != "" {
+		r.text(". " + Plain(rb.Reason, maxLine))
+	}
+	if !rb.ApprovedAt.IsZero() {
+		r.text("\nApproved " + clock(rb.ApprovedAt))
+		if !rb.FirstMutationAt.IsZero() {
+			r.text(", first change " + clock(rb.FirstMutationAt))
+		}
+		if !rb.ActionsDoneAt.IsZero() {
+			r.text(", done " + clock(rb.ActionsDoneAt) + " (" + between(rb.ApprovedAt, rb.ActionsDoneAt) + ")")
+		}
+	}
+	// What needs a person comes first, so that it is never among the rest.
+	list := slices.Clone(rb.Actions)
+	slices.SortStableFunc(list, func(a, b incident.ActionView) int { return urgency(a.Status) - urgency(b.Status) })
+	for i, a := range list {
+		line := "\n" + actionLine(a)
+		if i == maxTargetsShown || r.length()+utf8.RuneCountInString(line) > maxRollbackText-maxCounted {
+			r.text("\n… and " + counted(list[i:]))
+			break
+		}
+		r.text(line)
+	}
+	return r.blockOf("rollback", maxRollbackText)
+}
+
+func rollbackHeadline(r incident.RollbackView) string {
+	name := "Rollback of " + Plain(r.OptionID, maxName)
+	switch r.Status {
+	case incident.RollbackRunning:
+		return name + ": running"
+	case incident.RollbackVoid:
+		return name + ": the world moved, the approval is void, nothing was touched"
+	case incident.RollbackLocked:
+		return name + ": another rollback holds a target, nothing was touched"
+	case incident.RollbackDone:
+		return name + ": every target is where it should be"
+	case incident.RollbackPartial:
+		return name + ": PARTIAL, not every target is where it should be"
+	case incident.RollbackFailed:
+		return name + ": FAILED"
+	case incident.RollbackCancelled:
+		return name + ": stopped by a person"
+	default:
+		return name + ": in a state that this version does not know"
+	}
+}
+
+func urgency(s incident.ActionStatus) int {
+	switch s {
+	case incident.ActionFailed:
+		return 0
+	case incident.ActionRefused:
+		return 1
+	case incident.ActionSkipped:
+		return 2
+	case incident.ActionRunning:
+		return 3
+	case incident.ActionPending:
+		return 4
+	case incident.ActionDone:
+		return 5
+	default:
+		return 0
+	}
+}
+
+func actionWords(s incident.ActionStatus) (mark, words string) {
+	switch s {
+	case incident.ActionPending:
+		return "○", "waiting"
+	case incident.ActionRunning:
+		return "◐", "running"
+	case incident.ActionDone:
+		return "✔", "done"
+	case incident.ActionRefused:
+		return "✋", "refused, not touched"
+	case incident.ActionFailed:
+		return "✖", "failed"
+	case incident.ActionSkipped:
+		return "–", "skipped, not touched"
+	default:
+		return "❔", "unknown"
+	}
+}
+
+// actionLine is one target: where it goes, how far it came, and where it truly
+// is.
+func actionLine(a incident.ActionView) string {
+	mark, words := actionWords(a.Status)
+	line := mark + " " + move(a.Action) + ": " + words
+	if a.Status == incident.ActionDone && !a.Applied {
+		line += ", it was there already"
+	}
+	if a.Observed != "" {
+		line += "; it is at " + Plain(a.Observed, maxName)
+	} else if a.Status == incident.ActionFailed {
+		line += "; where it is could not be read"
+	}
+	if a.Reason != "" {
+		line += ". " + Plain(a.Reason, maxLine)
+	}
+	return line
+}
+
+// counted is the states of the actions that are not shown.
+func counted(list []incident.ActionView) string {
+	text := fmt.Sprintf("%d more targets", len(list))
+	counts := map[incident.ActionStatus]int{}
+	for _, a := range list {
+		counts[a.Status]++
+	}
+	sep := ": "
+	for _, s := range []incident.ActionStatus{
+		incident.ActionFailed, incident.ActionRefused, incident.ActionSkipped,
+		incident.ActionRunning, incident.ActionPending, incident.ActionDone,
+	} {
+		if counts[s] > 0 {
+			_, words := actionWords(s)
+			text += fmt.Sprintf("%s%d %s", sep, counts[s], words)
+			sep = ", "
+		}
+	}
+	return text
+}
+
+// verdict is the judgement of recovery with its numbers.
+func verdict(v incident.View) slack.Block {
+	rb := v.LastRollback()
+	if rb == nil || rb.Recovery == nil {
+		return nil
+	}
+	res := rb.Recovery
+	r := new(runs).bold(verdictWords(res.Verdict))
+	if res.Reason != "" {
+		r.text(". " + Plain(res.Reason, maxLine))
+	}
+	for i, s := range res.SLIs {
+		if i == maxTargetsShown {
+			r.text(fmt.Sprintf("\n… and %d more SLIs", len(res.SLIs)-i))
+			break
+		}
+		r.text("\n" + sliLine(s))
+	}
+	return r.blockOf("verdict", 800)
+}
+
+func verdictWords(v incident.Verdict) string {
+	switch v {
+	case incident.VerdictRecovered:
+		return "🟢 Verdict: recovered"
+	case incident.VerdictNotRecovered:
+		return "🔴 Verdict: not recovered"
+	case incident.VerdictUnknown:
+		return "❔ Verdict: unknown, which is not recovered"
+	default:
+		return "❔ Verdict: unknown, which is not recovered"
+	}
+}
+
+func sliLine(s incident.SLIResult) string {
+	line := Plain(s.Name, maxName) + ": before " + number(s.Baseline, s.Unit) + ", during " + number(s.During, s.Unit) +
+		", now " + number(s.After, s.Unit)
+	if s.Objective != "" {
+		line += ", wanted " + Plain(s.Objective, maxName)
+	}
+	if s.Reason != "" {
+		line += ". " + Plain(s.Reason, maxLine)
+	}
+	return line
+}

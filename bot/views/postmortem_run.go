@@ -1,0 +1,253 @@
+package views
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/backout/backout/workflows/incident"
+)
+
+// maxItems is how many action items one postmortem lists; more of them would
+// not be done anyway.
+const maxItems = 40
+
+func (p *paper) actions(v incident.View) {
+	if len(v.Rollbacks) == 0 {
+		p.item("none")
+		return
+	}
+	for i, rb := range v.Rollbacks {
+		if i == 10 {
+			p.item("… and %d more rollbacks", len(v.Rollbacks)-i)
+			break
+		}
+		p.item("%s: %s", CodeSpan(rb.ID, 200), md(join(sentence(rollbackHeadline(rb)), sentence(rb.Reason))))
+		for j, a := range rb.Actions {
+			if j == 50 {
+				p.line("  - … and " + counted(rb.Actions[j:]))
+				break
+			}
+			p.line("  - " + Markdown(actionLine(a), 2*maxLine))
+		}
+	}
+}
+
+func (p *paper) evidence(v incident.View) {
+	some := false
+	for i, rb := range v.Rollbacks {
+		if i == 10 {
+			break
+		}
+		for _, m := range []*incident.Manifest{rb.Before, rb.After} {
+			if m == nil {
+				continue
+			}
+			some = true
+			p.item("%s, %s the rollback: manifest %s, %d items", CodeSpan(rb.ID, 200), mdName(string(m.Phase)), CodeSpan(m.Digest, 80), len(m.Items))
+			for j, e := range m.Items {
+				if j == 50 {
+					p.line(fmt.Sprintf("  - … and %d more items", len(m.Items)-j))
+					break
+				}
+				if e.Missing != "" {
+					p.line("  - **missing** " + md(e.Name) + ": " + md(e.Missing))
+					continue
+				}
+				p.line(fmt.Sprintf("  - %s %s, %d bytes, %d redactions", md(e.Name), CodeSpan(e.Digest, 80), e.Size, e.Redactions))
+			}
+		}
+	}
+	if !some {
+		p.item("none was captured")
+	}
+}
+
+func (p *paper) slis(v incident.View) {
+	rb := v.LastRollback()
+	if rb == nil || rb.Recovery == nil || len(rb.Recovery.SLIs) == 0 {
+		p.item("nothing was measured")
+		return
+	}
+	p.cells("SLI", "wanted", "before the change", "during", "after", "verdict")
+	p.cells("---", "---", "---", "---", "---", "---")
+	for i, s := range rb.Recovery.SLIs {
+		if i == 30 {
+			break
+		}
+		p.cells(mdName(s.Name), mdName(orElse(s.Objective, "not stated")), mdName(number(s.Baseline, s.Unit)),
+			mdName(number(s.During, s.Unit)), mdName(number(s.After, s.Unit)), mdName(string(s.Verdict)))
+	}
+	if n := len(rb.Recovery.SLIs) - 30; n > 0 {
+		p.line(fmt.Sprintf("\n… and %d more SLIs", n))
+	}
+}
+
+func (p *paper) wontRevert(v incident.View) {
+	list := leftBehind(v)
+	if len(list) == 0 {
+		p.item("nothing is known to be left")
+	}
+	for i, s := range list {
+		if i == 30 {
+			p.item("… and %d more", len(list)-i)
+			break
+		}
+		p.item("%s", md(s))
+	}
+}
+
+// leftBehind is what the executed options said they would not revert.
+func leftBehind(v incident.View) []string {
+	if len(v.Rollbacks) == 0 {
+		return nil
+	}
+	var list []string
+	for _, o := range executed(v) {
+		for _, s := range o.WontRevert {
+			if !slices.Contains(list, s) {
+				list = append(list, s)
+			}
+		}
+	}
+	return list
+}
+
+func (p *paper) factors(incident.View) {
+	for _, q := range []string{
+		"What made this change look safe when it was made?",
+		"Which check, review or test could have seen it, and why did it not?",
+		"What made the harm larger or longer than it had to be?",
+		"Where were people, tools or documents in each other's way?",
+	} {
+		p.item("_%s_", q)
+	}
+}
+
+func (p *paper) lessons(incident.View) {
+	for _, q := range []string{
+		"What went well, and must stay so?",
+		"Where were we lucky?",
+		"What did we believe that turned out to be wrong?",
+	} {
+		p.item("_%s_", q)
+	}
+}
+
+// todo is one action item computed from the run.
+type todo struct{ kind, text, owner string }
+
+func (p *paper) items(v incident.View) {
+	list := todos(v)
+	for i, t := range list {
+		if i == maxItems {
+			p.item("… and %d more", len(list)-i)
+			break
+		}
+		p.line(fmt.Sprintf("- [ ] **%s**: %s. Owner: %s", t.kind, md(t.text), md(t.owner)))
+	}
+	p.line("- [ ] _Add what people found. Every item has one owner._")
+}
+
+// todos is what the run itself shows to be missing.
+func todos(v incident.View) []todo {
+	team := Plain(v.Team, maxName)
+	if team == "" {
+		team = "owner of " + service(v)
+	}
+	var list []todo
+	add := func(kind, owner, format string, args ...any) {
+		t := todo{kind: kind, text: fmt.Sprintf(format, args...), owner: owner}
+		if !slices.Contains(list, t) {
+			list = append(list, t)
+		}
+	}
+	missingInverses(v, team, add)
+	for _, o := range v.Options {
+		for _, f := range o.Preflight {
+			if f.Result == incident.PreflightBlocked {
+				add("blocked option", team, "make %s possible: %s: %s", o.ID, Plain(f.Name, maxName), Plain(f.Reason, maxLine))
+			}
+		}
+	}
+	for _, rb := range v.Rollbacks {
+		aboutRollback(v, rb, team, add)
+	}
+	for _, d := range v.Decisions {
+		if d.BreakGlass {
+			add("break-glass review", "owner of "+service(v)+" and an incident commander, not "+person(d.Person),
+				"review the break-glass approval of plan %s (%s)", incident.ShortDigest(d.PlanDigest), d.EventID)
+		}
+	}
+	for _, s := range leftBehind(v) {
+		add("not reverted", team, "repair what the rollback left behind: %s", Plain(s, maxLine))
+	}
+	for _, n := range v.Notes {
+		add("blind spot", "operator of Backout", "look into: %s", Plain(n, maxLine))
+	}
+	return list
+}
+
+type addTodo func(kind, owner, format string, args ...any)
+
+func missingInverses(v incident.View, team string, add addTodo) {
+	culprit := likely(v)
+	switch {
+	case culprit == nil && len(v.Ranking.Suspects) == 0:
+		add("missing change source", team, "no change of %s was seen; connect the system where it changed", service(v))
+	case culprit == nil:
+		add("missing change source", team, "the ranking named no culprit; find the change and the source that should have shown it")
+	}
+	if len(v.Options) == 0 {
+		add("missing inverse", team, "no option could be offered for %s; write a runbook with an inverse", service(v))
+		return
+	}
+	if culprit == nil {
+		return
+	}
+	for _, o := range v.Options {
+		if o.Suspect != nil && o.Suspect.Change.ID == culprit.Change.ID && o.Suspect.Change.Source == culprit.Change.Source {
+			return
+		}
+	}
+	add("missing inverse", team, "no option undoes the probable cause: %s", change(culprit.Change))
+}
+
+func aboutRollback(v incident.View, rb incident.RollbackView, team string, add addTodo) {
+	runbook := "the runbook"
+	if o, ok := v.Option(rb.OptionID); ok {
+		runbook = "runbook " + Plain(o.Plan.Runbook, maxName)
+	}
+	if rb.Status == incident.RollbackVoid {
+		add("stale runbook", team, "%s: the plan had moved when it was to be executed: %s", runbook, Plain(rb.Reason, maxLine))
+	}
+	for _, a := range rb.Actions {
+		switch a.Status {
+		case incident.ActionRefused:
+			add("stale runbook", team, "%s: %s had drifted: %s", runbook, target(a.Action.Target), Plain(a.Reason, maxLine))
+		case incident.ActionFailed:
+			add("failed inverse", team, "%s: %s on %s failed: %s", runbook, Plain(a.Action.Kind, maxName), target(a.Action.Target), Plain(a.Reason, maxLine))
+		case incident.ActionPending, incident.ActionRunning, incident.ActionDone, incident.ActionSkipped:
+		default:
+		}
+	}
+	for _, m := range []*incident.Manifest{rb.Before, rb.After} {
+		if m == nil {
+			continue
+		}
+		for _, e := range m.Items {
+			if e.Missing != "" {
+				add("absent evidence", team, "%s could not be captured: %s", Plain(e.Name, maxName), Plain(e.Missing, maxLine))
+			}
+		}
+	}
+	if rb.Before == nil && mutated(&rb) {
+		add("absent evidence", team, "%s captured nothing before the rollback", runbook)
+	}
+	if rb.Recovery != nil {
+		for _, s := range rb.Recovery.SLIs {
+			if s.Verdict == incident.VerdictUnknown {
+				add("blind SLI", team, "%s could not be judged: %s", Plain(s.Name, maxName), Plain(s.Reason, maxLine))
+			}
+		}
+	}
+}

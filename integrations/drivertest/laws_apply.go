@@ -1,0 +1,220 @@
+package drivertest
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/backout/backout/integrations/driver"
+)
+
+const (
+	// maxChunks bounds how many points of one call are tried.
+	maxChunks = 64
+	// hurried bounds a call that a fault strikes.
+	hurried = 5 * time.Second
+)
+
+// readsOnly is law 1.
+func readsOnly(tb testing.TB, c Case) {
+	b := start(tb, c)
+	before := b.digest()
+	action := b.planned()
+	again := b.plan()
+	require.Equal(tb, action.From, again.From, "planning twice finds another present state")
+	require.Equal(tb, action.To, again.To, "planning twice finds another wanted state")
+	seen := b.observed(action)
+	require.Equal(tb, action.From.Digest, seen.State.Digest, "Observe and Plan see different states")
+	b.observed(action.Swapped())
+	require.Equal(tb, before, b.digest(), "reading changed the state")
+	require.Zero(tb, b.mutations(), "reading changed the target")
+}
+
+// applyTwice is law 2 with nothing lost.
+func applyTwice(tb testing.TB, c Case) {
+	b := start(tb, c)
+	before := b.digest()
+	action := b.planned()
+	receipt, err := b.inverse.Apply(b.bounded(), action, actionKey)
+	require.NoError(tb, err, "apply")
+	require.True(tb, receipt.Mutated, "the receipt denies the change")
+	after := b.digest()
+	require.NotEqual(tb, before, after, "nothing changed")
+	require.Equal(tb, 1, b.mutations(), "one Apply is not one change")
+	for _, key := range []string{actionKey, otherKey} {
+		receipt, err = b.inverse.Apply(b.bounded(), action, key)
+		require.NoError(tb, err, "apply again")
+		require.False(tb, receipt.Mutated, "the receipt claims a second change")
+	}
+	require.Equal(tb, 1, b.mutations(), "Apply changed the target a second time")
+	require.Equal(tb, after, b.digest())
+	b.completes(action, actionKey)
+	require.Equal(tb, 1, b.mutations(), "the engine changed the target a second time")
+}
+
+// lostRequest is law 2 where the request never arrived.
+func lostRequest(tb testing.TB, c Case) {
+	cutDuringApply(tb, c, (*Proxy).LoseRequest)
+}
+
+// lostResponse is law 2 where the response was lost.
+func lostResponse(tb testing.TB, c Case) {
+	effects := cutDuringApply(tb, c, (*Proxy).LoseResponse)
+	require.Positive(tb, effects, "no cut hit an effect: the law was not tried")
+}
+
+// cutDuringApply cuts the connection at each point of Apply in turn and completes
+// the action on a new connection. It counts the cuts behind which Apply failed
+// and the target had changed.
+func cutDuringApply(tb testing.TB, c Case, cut func(p *Proxy, nth int)) (effects int) {
+	for nth := 1; ; nth++ {
+		require.Less(tb, nth, maxChunks, "Apply sends too many chunks")
+		b := start(tb, c)
+		action := b.planned()
+		cut(b.proxy, nth)
+		ctx, cancel := context.WithTimeout(b.Context(), hurried)
+		receipt, err := b.inverse.Apply(ctx, action, actionKey)
+		cancel()
+		struck := b.proxy.Disarm()
+		if !struck {
+			require.NoError(tb, err, "apply, with nothing cut")
+			return effects
+		}
+		if err != nil {
+			require.False(tb, driver.Final(err), "a cut at chunk %d is taken for final: %v", nth, err)
+		}
+		changed := b.mutations()
+		if err != nil && changed > 0 {
+			effects++
+		}
+		require.LessOrEqual(tb, changed, 1, "a cut at chunk %d caused several changes", nth)
+		if receipt.Mutated {
+			require.Equal(tb, 1, changed, "the receipt claims a change that is not there")
+		}
+		b.completes(action, actionKey)
+		require.Equal(tb, 1, b.mutations(), "a cut at chunk %d and a retry are not one change", nth)
+	}
+}
+
+// driftRefused is law 3.
+func driftRefused(tb testing.TB, c Case) {
+	b := start(tb, c)
+	action := b.planned()
+	b.interfere()
+	state, count := b.digest(), b.mutations()
+
+	receipt, err := b.inverse.Apply(b.bounded(), action, actionKey)
+	drift := refusal(b, err)
+	require.False(tb, receipt.Mutated, "the receipt claims a change beside a refusal")
+	require.Equal(tb, action.Target, drift.Action.Target, "the refusal names another target")
+	require.NotEqual(tb, action.From.Digest, drift.Observed.Digest, "the refusal names the expected state")
+	require.Contains(tb, drift.Difference, b.target.Difference, "the refusal does not name the difference")
+
+	intents := 0
+	_, err = driver.Execute(b.Context(), b.inverse, action, actionKey, driver.Hooks{BeforeApply: func(context.Context, driver.Observation) error {
+		intents++
+		return nil
+	}})
+	drift = refusal(b, err)
+	require.Contains(tb, drift.Difference, b.target.Difference, "Observe does not name the difference")
+	require.Zero(tb, intents, "the engine recorded an intent for a target that had drifted")
+
+	_, err = b.inverse.Apply(b.bounded(), action.Swapped(), otherKey)
+	requireDrift(b, err)
+	require.Equal(tb, state, b.digest(), "a refused action changed the state")
+	require.Equal(tb, count, b.mutations(), "a refused action changed the target")
+}
+
+// requireDrift requires a refusal that says what is there instead.
+func requireDrift(b *bench, err error) {
+	b.Helper()
+	require.NotNil(b, refusal(b, err))
+}
+
+// refusal is the error as a refusal that says what is there instead.
+func refusal(b *bench, err error) *driver.DriftError {
+	b.Helper()
+	var drift *driver.DriftError
+	require.ErrorAs(b, err, &drift, "a target that had drifted is not refused")
+	require.NotEmpty(b, strings.TrimSpace(drift.Difference), "the refusal does not name the difference")
+	return drift
+}
+
+// newerChange is law 4 with a change between plan and apply.
+func newerChange(tb testing.TB, c Case) {
+	b := start(tb, c)
+	action := b.planned()
+	b.interfere()
+	newer := b.digest()
+	_, err := b.execute(b.inverse, action, actionKey)
+	requireDrift(b, err)
+	require.Equal(tb, newer, b.digest(), "the newer change was clobbered")
+
+	// A new plan starts from the newer change and leads back to the same state:
+	// what was wanted is absolute.
+	again := b.plan()
+	require.Equal(tb, action.To.Digest, again.To.Digest, "the newer change moved what to go back to")
+	require.NotEqual(tb, action.From.Digest, again.From.Digest, "the new plan starts from the old state")
+	fresh := b.action(again)
+	b.completes(fresh, otherKey)
+	require.Equal(tb, 2, b.mutations(), "the newer change and the rollback are not two changes")
+}
+
+// newerChangeDuringApply is law 4 with a change at each point of Apply in turn.
+// Whoever writes last is the third party, so that its state must be there in the
+// end.
+func newerChangeDuringApply(tb testing.TB, c Case) {
+	refusals := 0
+	for nth := 1; ; nth++ {
+		require.Less(tb, nth, maxChunks, "Apply sends too many chunks")
+		b := start(tb, c)
+		action := b.planned()
+		var interference error
+		newer := ""
+		b.proxy.Pause(nth, func() {
+			// Not the test's goroutine: it must not be failed here.
+			if interference = b.target.Interfere(b.Context()); interference == nil {
+				newer, interference = b.target.Digest(b.Context())
+			}
+		})
+		ctx, cancel := context.WithTimeout(b.Context(), patience)
+		receipt, err := b.inverse.Apply(ctx, action, actionKey)
+		cancel()
+		if !b.proxy.Disarm() {
+			require.NoError(tb, err, "apply, with no change meanwhile")
+			break
+		}
+		require.NoError(tb, interference, "change the target as a third party")
+		require.Equal(tb, newer, b.digest(), "a change that came at chunk %d was clobbered", nth)
+		if receipt.Mutated {
+			require.Equal(tb, 2, b.mutations())
+			continue
+		}
+		requireDrift(b, err)
+		require.Equal(tb, 1, b.mutations(), "a refused action changed the target")
+		refusals++
+	}
+	require.Positive(tb, refusals, "no change came before the effect: the law was not tried")
+}
+
+// involution is law 5.
+func involution(tb testing.TB, c Case) {
+	b := start(tb, c)
+	before := b.digest()
+	planned := b.plan()
+	descriptor, _ := driver.Describe(c.Kind)
+	require.Equal(tb, descriptor.Reversible, planned.Reversible, "the plan and the kind disagree on whether there is a way back")
+	action := b.action(planned)
+	b.completes(action, actionKey)
+	require.NotEqual(tb, before, b.digest(), "the action changed nothing")
+	if !planned.Reversible {
+		tb.Logf("one-way door: %s says that there is no way back", c.Kind)
+		return
+	}
+	b.completes(action.Swapped(), otherKey)
+	require.Equal(tb, before, b.digest(), "the way back leads elsewhere")
+	require.Equal(tb, 2, b.mutations(), "there and back are not two changes")
+}

@@ -1,0 +1,186 @@
+package evidence
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/fileblob" // file:// URLs
+	_ "gocloud.dev/blob/gcsblob"  // gs:// URLs
+	_ "gocloud.dev/blob/memblob"  // mem:// URLs
+	_ "gocloud.dev/blob/s3blob"   // s3:// URLs
+	"gocloud.dev/gcerrors"
+
+	"github.com/backout/backout/workflows/incident"
+)
+
+// MaxSize is the largest document, in bytes. It is Backout's own bound: a
+// document passes through memory and is read by people.
+const MaxSize = 16 << 20
+
+// Errors that callers branch on.
+var (
+	// ErrNotFound means that no document has that digest.
+	ErrNotFound = errors.New("no such document")
+	// ErrCorrupt means that what is stored does not match its digest.
+	ErrCorrupt = errors.New("the document does not match its digest")
+	// ErrTooLarge means that a document is larger than MaxSize.
+	ErrTooLarge = fmt.Errorf("the document is larger than %d bytes", MaxSize)
+	// ErrInvalid means that a digest or media type is none.
+	ErrInvalid = errors.New("invalid digest or media type")
+)
+
+// Store is an open evidence store. It is safe for concurrent use.
+type Store struct {
+	bucket *blob.Bucket
+	// folder is where a file:// store lives, empty for any other. Its files
+	// are synced to disk after each write.
+	folder string
+}
+
+// Open opens the store that a URL names, such as "file:///var/lib/backout",
+// "s3://bucket?region=eu-central-1", "gs://bucket" or, for tests, "mem://". A
+// folder is created when there is none. Credentials come from the environment
+// the way the cloud's own SDK takes them, never from the URL.
+func Open(ctx context.Context, storeURL string) (*Store, error) {
+	u, err := url.Parse(storeURL)
+	if err != nil {
+		// The error of url.Parse repeats the URL.
+		return nil, errors.New("open evidence store: the URL is malformed")
+	}
+	if u.User != nil {
+		return nil, fmt.Errorf("open evidence store %q: the URL must not hold credentials", u.Redacted())
+	}
+	s := &Store{}
+	if u.Scheme == "file" {
+		if u.Host != "" || u.Path == "" {
+			return nil, fmt.Errorf("open evidence store %q: a folder is spelled file:///absolute/path", storeURL)
+		}
+		s.folder = filepath.FromSlash(u.Path)
+		if err := os.MkdirAll(s.folder, 0o700); err != nil {
+			return nil, fmt.Errorf("open evidence store %q: %w", storeURL, err)
+		}
+		q := u.Query()
+		// Files beside their final place, so that the rename never crosses
+		// devices, and for the owner only.
+		q.Set("no_tmp_dir", "true")
+		q.Set("dir_file_mode", "0700")
+		u.RawQuery = q.Encode()
+	}
+	s.bucket, err = blob.OpenBucket(ctx, u.String())
+	if err != nil {
+		return nil, fmt.Errorf("open evidence store %q: %w", u.Scheme+"://"+u.Host+u.Path, err)
+	}
+	return s, nil
+}
+
+// Close releases the store.
+func (s *Store) Close() error {
+	if err := s.bucket.Close(); err != nil {
+		return fmt.Errorf("close evidence store: %w", err)
+	}
+	return nil
+}
+
+// Put stores content and returns its digest once it is durable. Storing it
+// twice is storing it once; what is stored already is checked, and written
+// again if it was damaged.
+//
+// Errors: ErrTooLarge and ErrInvalid are final.
+func (s *Store) Put(ctx context.Context, content []byte, mediaType string) (digest string, err error) {
+	digest = incident.DigestOf(content)
+	switch {
+	case len(content) > MaxSize:
+		return "", fmt.Errorf("put evidence %s: %w", incident.ShortDigest(digest), ErrTooLarge)
+	case mediaType == "":
+		return "", fmt.Errorf("put evidence %s: media type is empty: %w", incident.ShortDigest(digest), ErrInvalid)
+	}
+	_, err = s.Get(ctx, digest)
+	switch {
+	case err == nil:
+		return digest, nil
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrCorrupt):
+	default:
+		return "", fmt.Errorf("put evidence %s: %w", incident.ShortDigest(digest), err)
+	}
+	key := keyOf(digest)
+	if err := s.bucket.WriteAll(ctx, key, content, &blob.WriterOptions{ContentType: mediaType}); err != nil {
+		return "", fmt.Errorf("put evidence %s: %w", incident.ShortDigest(digest), err)
+	}
+	if err := s.sync(key); err != nil {
+		return "", fmt.Errorf("put evidence %s: %w", incident.ShortDigest(digest), err)
+	}
+	return digest, nil
+}
+
+// Get returns the document with a digest. It never returns content that does
+// not match: that is ErrCorrupt.
+func (s *Store) Get(ctx context.Context, digest string) ([]byte, error) {
+	content, _, err := s.Read(ctx, digest)
+	return content, err
+}
+
+// Read is Get with the media type that the document was stored with.
+func (s *Store) Read(ctx context.Context, digest string) (content []byte, mediaType string, err error) {
+	if !incident.ValidDigest(digest) {
+		return nil, "", fmt.Errorf("get evidence: %w: %q", ErrInvalid, digest)
+	}
+	r, err := s.bucket.NewReader(ctx, keyOf(digest), nil)
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		return nil, "", fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), ErrNotFound)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), err)
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	var b bytes.Buffer
+	if _, err := io.Copy(&b, io.LimitReader(r, MaxSize+1)); err != nil {
+		return nil, "", fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), err)
+	}
+	if incident.DigestOf(b.Bytes()) != digest {
+		return nil, "", fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), ErrCorrupt)
+	}
+	return b.Bytes(), r.ContentType(), nil
+}
+
+// attributesSuffix names the file in which a folder keeps the media type.
+// Source: https://pkg.go.dev/gocloud.dev/blob/fileblob
+const attributesSuffix = ".attrs"
+
+// keyOf spreads documents over folders: "sha256/ab/cdef...".
+func keyOf(digest string) string {
+	hex := strings.TrimPrefix(digest, "sha256:")
+	return "sha256/" + hex[:2] + "/" + hex[2:]
+}
+
+// sync keeps a written file and the attributes beside it to their owner, and
+// brings them and the folders above to disk. Other stores are durable when the
+// write returns.
+func (s *Store) sync(key string) error {
+	if s.folder == "" {
+		return nil
+	}
+	file := filepath.Join(s.folder, filepath.FromSlash(key))
+	for _, path := range []string{file, file + attributesSuffix} {
+		if err := os.Chmod(path, 0o600); err != nil {
+			return err
+		}
+	}
+	for _, path := range []string{file, file + attributesSuffix, filepath.Dir(file), filepath.Dir(filepath.Dir(file)), s.folder} {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package kubernetes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/workflows/incident"
+)
+
+// workloadInverse is the name of the kind, and of the change source beside it.
+const workloadInverse = "kubernetes.workload"
+
+// appliedAnnotation marks what Backout did last to a workload: the idempotency
+// key, a slash and the digest that was reached.
+const appliedAnnotation = "backout.dev/applied"
+
+// maxCause is the longest change cause that is written, in characters, so that
+// "kubectl rollout history" stays a table.
+const maxCause = 200
+
+func init() {
+	driver.RegisterInverse(driver.Descriptor{
+		Kind:       workloadInverse,
+		System:     systemType,
+		Layer:      "Kubernetes workload",
+		TargetForm: targetForm,
+		Reversible: true,
+		WontRevert: []string{
+			"contents of ConfigMaps, Secrets and volumes",
+			"replica counts and autoscaling limits",
+			"Services, routes and other objects that were deployed together",
+			"databases and their migrations",
+			"what the version wrote or sent while it ran",
+		},
+		Permission: "in the workload's namespace: get and patch deployments.apps; list replicasets.apps; list horizontalpodautoscalers.autoscaling is optional",
+	}, func(c *cluster) driver.Inverse { return inverse{c} })
+}
+
+// inverse takes a workload back to a template of its own history.
+type inverse struct{ cluster *cluster }
+
+// Observe reads the present template and how far it is rolled out.
+func (i inverse) Observe(ctx context.Context, action incident.Action) (driver.Observation, error) {
+	ref, err := parseTarget(action.Target)
+	if err != nil {
+		return driver.Observation{}, err
+	}
+	w, err := i.cluster.workload(ctx, ref)
+	if err != nil {
+		return driver.Observation{}, fmt.Errorf("observe %s: %w", action.Target, err)
+	}
+	detail := w.rollout.detail
+	if _, err := compare(w, action); err != nil {
+		detail = drifted(w, action)
+	}
+	return driver.Observation{State: w.state(), Settled: w.rollout.settled, Detail: detail}, nil
+}
+
+// Apply replaces the pod template by the one in the history whose digest is that
+// of action.To. The API server compares the template with the one that was
+// observed, and writes, as one step.
+func (i inverse) Apply(ctx context.Context, action incident.Action, key string) (driver.Receipt, error) {
+	ref, err := parseTarget(action.Target)
+	if err != nil {
+		return driver.Receipt{}, err
+	}
+	receipt, err := i.apply(ctx, ref, action, key)
+	if errors.Is(err, errConflict) || errors.Is(err, errInvalid) {
+		receipt, err = i.explain(ctx, ref, action, err)
+	}
+	if err != nil {
+		return receipt, fmt.Errorf("apply to %s: %w", action.Target, err)
+	}
+	return receipt, nil
+}
+
+func (i inverse) apply(ctx context.Context, ref reference, action incident.Action, key string) (driver.Receipt, error) {
+	w, err := i.cluster.workload(ctx, ref)
+	if err != nil {
+		return driver.Receipt{}, err
+	}
+	if done, err := compare(w, action); done || err != nil {
+		return driver.Receipt{Detail: "the template was there already"}, err
+	}
+	applied := key + "/" + action.To.Digest
+	annotations := w.object.GetAnnotations()
+	if annotations[appliedAnnotation] == applied {
+		return driver.Receipt{}, &driver.DriftError{Action: action, Observed: w.state(), Difference: "somebody changed it back after this very action was applied"}
+	}
+	if annotations == nil {
+		// Its controller has not seen the workload yet. A patch that adds the first
+		// annotation would replace those that others add meanwhile.
+		return driver.Receipt{}, errors.New("the workload has not been taken up by its controller yet")
+	}
+	if w.rollout.paused {
+		return driver.Receipt{}, fmt.Errorf("%w: the %s is paused, so that nothing would be rolled out", driver.ErrInvalid, ref.kind.noun)
+	}
+	wanted, ok := w.history.byDigest(action.To.Digest)
+	if !ok {
+		return driver.Receipt{}, fmt.Errorf("find revision %s (%s) in the history: %w", action.To.Revision, incident.ShortDigest(action.To.Digest), driver.ErrNotFound)
+	}
+	observed := w.object.Object["spec"].(map[string]any)["template"] // templateOf has read it.
+	err = i.cluster.patch(ctx, ref.kind.resource, ref.namespace, ref.name, []operation{
+		{Op: "test", Path: "/spec/template", Value: observed},
+		{Op: "replace", Path: "/spec/template", Value: wanted.template},
+		{Op: "add", Path: annotationPath(appliedAnnotation), Value: applied},
+		{Op: "add", Path: annotationPath(causeAnnotation), Value: cause(action)},
+	})
+	if err != nil {
+		return driver.Receipt{}, err
+	}
+	return driver.Receipt{Mutated: true, Detail: "pod template of " + wanted.name() + " written"}, nil
+}
+
+// explain finds out why a patch was refused: somebody else changed the workload,
+// which drift or success tell; or the object is busy, which passes; or the API
+// server, mostly by an admission policy, does not accept the template, which does
+// not.
+func (i inverse) explain(ctx context.Context, ref reference, action incident.Action, refusal error) (driver.Receipt, error) {
+	w, err := i.cluster.workload(ctx, ref)
+	if err != nil {
+		return driver.Receipt{}, err
+	}
+	if done, err := compare(w, action); done || err != nil {
+		return driver.Receipt{Detail: "the template was written by another writer"}, err
+	}
+	if errors.Is(refusal, errInvalid) {
+		return driver.Receipt{}, fmt.Errorf("%w: %w", driver.ErrInvalid, refusal)
+	}
+	return driver.Receipt{}, refusal
+}
+
+// compare is done when the workload is at "to", and a *driver.DriftError when it
+// is at neither.
+func compare(w workload, action incident.Action) (done bool, err error) {
+	switch w.digest {
+	case action.To.Digest:
+		return true, nil
+	case action.From.Digest:
+		return false, nil
+	}
+	return false, &driver.DriftError{Action: action, Observed: w.state(), Difference: drifted(w, action)}
+}
+
+// drifted says in one line what is there in place of "from".
+func drifted(w workload, action incident.Action) string {
+	if from, ok := w.history.byDigest(action.From.Digest); ok {
+		return difference(from.template, w.template)
+	}
+	return "another template was deployed, and the expected one has left the history"
+}
+
+// cause is the line that "kubectl rollout history" shows for the revision.
+func cause(action incident.Action) string {
+	line := []rune(fmt.Sprintf("backout: from revision %s (%s) back to revision %s (%s)", action.From.Revision, action.From.Label, action.To.Revision, action.To.Label))
+	return string(line[:min(len(line), maxCause)])
+}
+
+// annotationPath is the JSON Pointer of an annotation.
+// Source: https://www.rfc-editor.org/rfc/rfc6901#section-3
+func annotationPath(name string) string {
+	return "/metadata/annotations/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}

@@ -1,0 +1,22 @@
+// Package nats connects Backout to NATS JetStream.
+//
+// It registers the system type "nats" and, for keys of JetStream key-value
+// buckets, the inverse, change source and collector "nats.kv": configuration
+// back to an absolute revision of its own history.
+//
+// A state of a key is its value, or that it is deleted. A rollback writes the
+// old value as a new revision, by compare-and-set on the revision that was
+// observed; it never purges and never rewrites history. Reads go to the leader
+// of the bucket: a replica may answer a direct get with what was there before
+// the write it is asked about.
+//
+// Values may be secrets. They are read, compared and written back, and they
+// appear nowhere else: not in a state, an error, a preflight or evidence. Only
+// a value that is spelled like a version number is shown, as a label.
+//
+// It refuses to guess: a revision that has left the history, a bucket that is a
+// mirror, a key that is at neither of the two states. Writes are never queued
+// while the connection is down: one that was given up must not arrive later.
+//
+// Only integrations/install and programs that choose their vendors import it.
+package nats

@@ -1,0 +1,16 @@
+// Package slack shows incidents in Slack channels and maps Slack accounts to
+// people.
+//
+// Channel keeps one card an incident: the first post carries the incident's
+// key as message metadata, so that a retry after a lost response finds the
+// card instead of posting a second one. Directory answers with exactly one
+// active person, or refuses.
+//
+// It refuses to guess: a guest, a bot, a deactivated account, an account of
+// another workspace or one that maps to nobody is no identity; a card of
+// another app is no card. It never waits for a rate limit inside a call: the
+// error says how long to wait. No error holds a token or the text of a message.
+//
+// It renders nothing itself: it is handed a render function. Only the commands
+// that assemble Backout import it; it imports no other vendor.
+package slack
