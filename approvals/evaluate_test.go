@@ -264,7 +264,7 @@ func TestNoSequenceSatisfiesWithoutDistinctRoles(t *testing.T) {
 	people := []incident.Person{ada, bob, sam, {ID: "ADA@example.com", Name: "Ada again"}, {ID: "x", GitHubLogin: "sammy"}, {}}
 	human := []int{0, 1, 2, 0, 2, -1}
 	approved := 0
-	for range 20000 {
+	for range 8000 {
 		rules := approvals.Default().Rules()
 		rule := rules[r.IntN(len(rules))]
 		req := request(rule.Tier)
@@ -318,7 +318,7 @@ func TestNoSequenceSatisfiesWithoutDistinctRoles(t *testing.T) {
 		require.True(t, fillable(rule.Quorum, heldBy, nil), "%v %+v", rule.Tier, req.Votes)
 		require.False(t, len(rule.Quorum) == 1 && got.Approvers[0].GitHubLogin == "sammy", "the author is not the sole approver")
 	}
-	require.Greater(t, approved, 500)
+	require.Greater(t, approved, 200)
 }
 
 // fillable reports whether different humans, not all of them the author (2),

@@ -298,6 +298,15 @@ func (c *candidate) scale(factor float64, why string) {
 	}
 }
 
+// standsBetter reports whether a is to stand for the change that b is too: one
+// dated before the onset first, then one that an option undoes.
+func (in RankInput) standsBetter(a, b incident.Change) bool {
+	if lateA, lateB := a.At.After(in.OnsetAt), b.At.After(in.OnsetAt); lateA != lateB {
+		return lateB
+	}
+	return slices.Contains(in.Undoable, a.Source) && !slices.Contains(in.Undoable, b.Source)
+}
+
 // group lets one candidate stand for a change that several sources saw, so
 // that it is no rival of itself. The weight is the group's greatest.
 func (in RankInput) group(cands []candidate) {
@@ -319,7 +328,7 @@ func (in RankInput) group(cands []candidate) {
 				continue
 			}
 			weight = max(weight, cands[j].weight)
-			if slices.Contains(in.Undoable, cands[j].change.Source) && !slices.Contains(in.Undoable, cands[stand].change.Source) {
+			if in.standsBetter(cands[j].change, cands[stand].change) {
 				stand = j
 			}
 		}

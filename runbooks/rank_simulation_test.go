@@ -118,7 +118,7 @@ func TestRankSimulation(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			const rounds = 1500
+			const rounds = 1000
 			ranked, newest := tt.world.run(t, 11, rounds)
 			precision := float64(ranked.right) / float64(ranked.right+ranked.wrong)
 			coverage := float64(ranked.right) / (rounds * tt.world.caused)

@@ -205,7 +205,7 @@ func TestRankProperties(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	c := shop(t)
 	blamed := 0
-	for range 3000 {
+	for range 1000 {
 		in := runbooks.RankInput{Services: []string{"storefront"}, Catalogue: c, OnsetAt: onset, Changes: randomChanges(r, r.IntN(7))}
 		got := runbooks.Rank(in)
 
@@ -259,7 +259,7 @@ func TestRankARivalNeverHelps(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
 	c := shop(t)
-	for range 2000 {
+	for range 1000 {
 		changes := randomChanges(r, 1+r.IntN(5))
 		for i := range changes {
 			changes[i].Target.Path += fmt.Sprint(i) // Nothing replaces anything.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,8 +18,11 @@ import (
 )
 
 // namespaceTimeout bounds the wait for a namespace's default service account,
-// without which no pod is admitted.
+// without which no pod is admitted, and for a grant.
 const namespaceTimeout = 30 * time.Second
+
+// poll is the time between two looks at what has not come about yet.
+const poll = 5 * time.Millisecond
 
 // Namespace makes a namespace for one test and returns its name. It is deleted
 // when the test ends.
@@ -46,7 +50,8 @@ func (p *Plane) Namespace(tb testing.TB) string {
 	return namespace.Name
 }
 
-// Grant gives a user rights in a namespace.
+// Grant gives a user rights in a namespace, and returns when the API server has
+// seen that.
 func (p *Plane) Grant(tb testing.TB, namespace, user string, rules ...rbacv1.PolicyRule) {
 	tb.Helper()
 	client := p.Client(tb, admin)
@@ -61,6 +66,20 @@ func (p *Plane) Grant(tb testing.TB, namespace, user string, rules ...rbacv1.Pol
 		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
 	}, metav1.CreateOptions{})
 	require.NoError(tb, err)
+	for _, rule := range rules {
+		for _, resource := range rule.Resources {
+			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+				User: user,
+				ResourceAttributes: &authorizationv1.ResourceAttributes{
+					Namespace: namespace, Group: rule.APIGroups[0], Resource: resource, Verb: rule.Verbs[len(rule.Verbs)-1],
+				},
+			}}
+			require.Eventually(tb, func() bool {
+				answer, err := client.AuthorizationV1().SubjectAccessReviews().Create(tb.Context(), review, metav1.CreateOptions{})
+				return err == nil && answer.Status.Allowed
+			}, namespaceTimeout, poll, "the grant has no effect: %+v", rule)
+		}
+	}
 }
 
 // KubeconfigTo returns the path of a user's kubeconfig with the server replaced, for

@@ -82,9 +82,10 @@ type SlackConfig struct {
 	Command string `yaml:"command"`
 	// Channel is where incidents go whose service names no channel of its own.
 	Channel string `yaml:"channel"`
-	// MatchEmail lets a Slack user be found by e-mail address among People.
-	MatchEmail bool   `yaml:"match_email"`
-	APIURL     string `yaml:"api_url"`
+	// EmailDomains lets a Slack user who is not among People be the person of
+	// their e-mail address, if it is in one of these domains. Empty: nobody.
+	EmailDomains []string `yaml:"email_domains"`
+	APIURL       string   `yaml:"api_url"`
 }
 
 // PagerDutyConfig connects a PagerDuty account.
@@ -101,9 +102,9 @@ type PagerDutyConfig struct {
 type GitHubConfig struct {
 	TokenFile string `yaml:"token_file"`
 	// PostmortemRepo is "owner/name".
-	PostmortemRepo string   `yaml:"postmortem_repo"`
-	Labels         []string `yaml:"labels"`
-	APIURL         string   `yaml:"api_url"`
+	PostmortemRepo string `yaml:"postmortem_repo"`
+	Label          string `yaml:"label"`
+	APIURL         string `yaml:"api_url"`
 }
 
 // EvidenceConfig says where evidence is stored.
@@ -127,8 +128,8 @@ type PersonConfig struct {
 	SlackUser   string `yaml:"slack_user"`
 	PagerDutyID string `yaml:"pagerduty_id"`
 	GitHubLogin string `yaml:"github_login"`
-	// Login is the name at the CLI and the console.
-	Login string `yaml:"login"`
+	// Logins are the names at the CLI and the console.
+	Logins []string `yaml:"logins"`
 }
 
 // SystemConfig is one production system.

@@ -1,0 +1,137 @@
+package product
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses of every command.
+const (
+	ExitOK = 0
+	// ExitFailed means that the command could not do what it was asked, or
+	// found what it looks for: a bad entry, an error of lint, a refusal.
+	ExitFailed = 1
+	// ExitUsage means that the command was not understood.
+	ExitUsage = 2
+)
+
+// errUsage marks errors of usage.
+var errUsage = errors.New("usage")
+
+// program is one run of the CLI.
+type program struct {
+	name   string
+	env    []string
+	stdout io.Writer
+	stderr io.Writer
+	start  StartTemporal
+	config string
+}
+
+// Main runs the CLI and returns its exit status. start brings a Temporal
+// server along, and may be nil.
+func Main(ctx context.Context, name string, args, env []string, stdout, stderr io.Writer, start StartTemporal) int {
+	p := &program{name: name, env: env, stdout: stdout, stderr: stderr, start: start}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	_, _ = fmt.Fprintf(stderr, "%s: %v\n", name, err)
+	if errors.Is(err, errUsage) {
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use: p.name, Short: "Rollbacks for on-call engineers, approved by blast radius, run durably.",
+		SilenceErrors: true, SilenceUsage: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:              noArgs,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	root.PersistentFlags().StringVarP(&p.config, "config", "c", p.getenv("BACKOUT_CONFIG"), "configuration `file` (BACKOUT_CONFIG)")
+	root.AddCommand(p.serveCommand(), p.doctorCommand(), p.runbookCommand(), p.policyCommand(), p.ledgerCommand())
+	root.AddCommand(p.incidentCommands()...)
+	return root
+}
+
+// noArgs refuses arguments, and names the unknown subcommand.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%w: unknown command %q for %q; see %s --help", errUsage, args[0], c.CommandPath(), c.CommandPath())
+	}
+	return nil
+}
+
+// exactArgs wants exactly the arguments of the usage line.
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return fmt.Errorf("%w: %s", errUsage, c.UseLine())
+		}
+		return nil
+	}
+}
+
+func (p *program) getenv(name string) string {
+	for _, kv := range p.env {
+		if len(kv) > len(name) && kv[:len(name)] == name && kv[len(name)] == '=' {
+			return kv[len(name)+1:]
+		}
+	}
+	return ""
+}
+
+func (p *program) load() (Config, error) { return LoadConfig(p.config, p.env) }
+
+func (p *program) logger(c LogConfig) *slog.Logger {
+	var level slog.Level
+	if level.UnmarshalText([]byte(c.Level)) != nil {
+		level = slog.LevelInfo
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Format == "text" {
+		return slog.New(slog.NewTextHandler(p.stderr, opts))
+	}
+	return slog.New(slog.NewJSONHandler(p.stderr, opts))
+}
+
+func (p *program) serveCommand() *cobra.Command {
+	var role string
+	c := &cobra.Command{
+		Use: "serve", Short: "Run the bot, the worker, or both", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context(), Role(role)) },
+	}
+	c.Flags().StringVar(&role, "role", string(RoleAll), "bot, worker or all")
+	return c
+}
+
+// serve runs until the context ends or something dies.
+func (p *program) serve(ctx context.Context, role Role) error {
+	config, err := p.load()
+	if err != nil {
+		return err
+	}
+	log := p.logger(config.Log)
+	s, err := Start(ctx, Options{Config: config, Role: role, Log: log, Start: p.start})
+	if err != nil {
+		return err
+	}
+	log.Info("Backout runs.", "role", string(role), "address", s.Address, "temporal_ui", s.TemporalUI, "pid", os.Getpid())
+	err = s.Wait(ctx)
+	log.Info("Stopping.")
+	return errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
+}

@@ -1,0 +1,97 @@
+package product
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	return path
+}
+
+func TestConfigIsReadStrictly(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, content, want string }{
+		{"an unknown key", "log:\n  formta: json\n", `backout.yaml:2:3: log: unknown key "formta"`},
+		{"a wrong type", "temporal:\n  ui_port: many\n", "backout.yaml:2:"},
+		{"a bad duration", "pagerduty:\n  reconcile_every: soon\n", "backout.yaml:2:"},
+		{"two documents", "data: a\n---\ndata: b\n", "more than one document"},
+		{"an unknown log format", "log: { format: xml }\n", "want json or text"},
+		{"Slack without a way to verify", "slack: { team: T1, channel: C1, bot_token_file: x }\n", "signing_secret_file is missing"},
+		{"Socket Mode without a token", "slack: { mode: socket }\n", "app_token_file is missing"},
+		{"a command without a slash", "slack: { command: rollback }\n", "want a slash first"},
+		{"a person twice", "people:\n  - { id: a, name: A }\n  - { id: a, name: B }\n", `"a" is there twice`},
+		{"a repository without an owner", "github: { token_file: x, postmortem_repo: pm }\n", "want owner/name"},
+		{"an address without a port", "listen: localhost\n", "want host:port"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := LoadConfig(write(t, "backout.yaml", tt.content), nil)
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	t.Parallel()
+	path := write(t, "backout.yaml", "listen: 127.0.0.1:9000\nslack: { signing_secret_file: secret }\n")
+	c, err := LoadConfig(path, nil)
+	require.NoError(t, err)
+	require.Equal(t, "http://127.0.0.1:9000", c.URL)
+	require.Equal(t, "/rollback", c.Slack.Command)
+	require.Equal(t, time.Minute, c.PagerDuty.ReconcileEvery)
+	require.Equal(t, filepath.Join(filepath.Dir(path), "secret"), c.Slack.SigningSecretFile)
+	require.Equal(t, filepath.Join(filepath.Dir(path), "data", "codec.key"), c.Temporal.CodecKeyFile)
+
+	_, err = LoadConfig("", nil)
+	require.NoError(t, err, "no file means all defaults")
+}
+
+func TestEnvironmentOverridesTheFile(t *testing.T) {
+	t.Parallel()
+	path := write(t, "backout.yaml", "log: { level: info }\n")
+	c, err := LoadConfig(path, []string{
+		"BACKOUT_LOG_LEVEL=debug", "BACKOUT_TEMPORAL_UI_PORT=8233", "BACKOUT_PAGERDUTY_RECONCILE_EVERY=90s",
+		"BACKOUT_RUNBOOKS=/a,/b", "BACKOUT_TEMPORAL_TLS_ENABLED=true", "BACKOUT_TEST_KUBE=/x", "HOME=/root",
+	})
+	require.NoError(t, err)
+	require.Equal(t, "debug", c.Log.Level)
+	require.Equal(t, 8233, c.Temporal.UIPort)
+	require.Equal(t, 90*time.Second, c.PagerDuty.ReconcileEvery)
+	require.Equal(t, []string{"/a", "/b"}, c.Runbooks)
+	require.True(t, c.Temporal.TLS.Enabled)
+
+	for _, bad := range []string{"BACKOUT_SLAKC_TEAM=T1", "BACKOUT_TEMPORAL_UI_PORT=many", "BACKOUT_PAGERDUTY_RECONCILE_EVERY=soon"} {
+		_, err := LoadConfig(path, []string{bad})
+		require.Error(t, err, bad)
+	}
+}
+
+func TestTheExampleConfigurationIsValid(t *testing.T) {
+	t.Parallel()
+	c, err := LoadConfig(filepath.Join("..", "..", "..", "deploy", "backout.example.yaml"), nil)
+	require.NoError(t, err)
+	require.Len(t, c.Systems, 4)
+	var settings struct {
+		URL       string `yaml:"url"`
+		TokenFile string `yaml:"token_file"`
+	}
+	require.NoError(t, c.Systems[3].Settings.Decode(&settings))
+	require.ErrorContains(t, c.Systems[1].Settings.Decode(&settings), "credentials_file")
+}
+
+func TestASecretNeverComesWithItsError(t *testing.T) {
+	t.Parallel()
+	path := write(t, "token", "  \n")
+	_, err := secret("Slack bot token", path)
+	require.ErrorContains(t, err, "is empty")
+	_, err = secret("Slack bot token", path+"-gone")
+	require.ErrorContains(t, err, "read Slack bot token")
+}

@@ -1,0 +1,124 @@
+package product
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/backout/backout/approvals"
+	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/runbooks"
+)
+
+// Rules is what people wrote about production: services, runbooks and the
+// policy.
+type Rules struct {
+	Catalogue *runbooks.Catalogue
+	Runbooks  []*runbooks.Runbook
+	Policy    *approvals.Policy
+}
+
+// LoadRules reads the catalogue, the runbooks and the policy. Without a policy
+// file the default policy holds. Every error names file and line.
+func LoadRules(c Config) (Rules, error) {
+	var r Rules
+	files, err := readYAML(c.Catalogue)
+	if err != nil {
+		return r, fmt.Errorf("read catalogue: %w", err)
+	}
+	if r.Catalogue, err = runbooks.ParseCatalogue(files...); err != nil {
+		return r, fmt.Errorf("read catalogue: %w", err)
+	}
+	if r.Runbooks, err = LoadRunbooks(c.Runbooks); err != nil {
+		return r, err
+	}
+	if c.Policy == "" {
+		r.Policy = approvals.Default()
+		return r, nil
+	}
+	content, err := os.ReadFile(c.Policy)
+	if err != nil {
+		return r, fmt.Errorf("read policy: %w", err)
+	}
+	if r.Policy, err = approvals.ParsePolicy(approvals.File{Name: c.Policy, Content: content}); err != nil {
+		return r, fmt.Errorf("read policy: %w", err)
+	}
+	return r, nil
+}
+
+// LoadRunbooks reads runbooks from files and folders.
+func LoadRunbooks(paths []string) ([]*runbooks.Runbook, error) {
+	files, err := readYAML(paths)
+	if err != nil {
+		return nil, fmt.Errorf("read runbooks: %w", err)
+	}
+	var out []*runbooks.Runbook
+	names := map[string]string{}
+	for _, f := range files {
+		rb, err := runbooks.ParseRunbook(f)
+		if err != nil {
+			return nil, fmt.Errorf("read runbook: %w", err)
+		}
+		if first, dup := names[rb.Metadata.Name]; dup {
+			return nil, fmt.Errorf("read runbook %s: the name %q is taken by %s; rename one of them", f.Name, rb.Metadata.Name, first)
+		}
+		names[rb.Metadata.Name] = f.Name
+		out = append(out, rb)
+	}
+	return out, nil
+}
+
+// readYAML reads files, and all *.yaml and *.yml below folders, ordered by
+// name.
+func readYAML(paths []string) ([]runbooks.File, error) {
+	var names []string
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, err
+		}
+		if !info.IsDir() {
+			names = append(names, p)
+			continue
+		}
+		err = filepath.WalkDir(p, func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && (strings.HasSuffix(path, ".yaml") || strings.HasSuffix(path, ".yml")) {
+				names = append(names, path)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(names)
+	var files []runbooks.File
+	for _, name := range slices.Compact(names) {
+		content, err := os.ReadFile(name) //nolint:gosec // The operator chooses the path.
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, runbooks.File{Name: name, Content: content})
+	}
+	return files, nil
+}
+
+// lintInput is what is registered in this binary, for lint.
+func lintInput(c *runbooks.Catalogue, now time.Time) runbooks.LintInput {
+	inverse, source, collector, _ := driver.Known()
+	queries := parser.NewParser(parser.Options{})
+	in := runbooks.LintInput{Catalogue: c, Sources: source, Collectors: collector, Now: now, CheckQuery: func(q string) error {
+		_, err := queries.ParseExpr(q)
+		return err
+	}}
+	for _, k := range inverse {
+		d, _ := driver.Describe(k)
+		in.Kinds = append(in.Kinds, runbooks.KindInfo{Kind: d.Kind, Reversible: d.Reversible})
+	}
+	return in
+}
