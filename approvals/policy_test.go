@@ -105,7 +105,7 @@ func TestParsePolicyRefuses(t *testing.T) {
 		{"kind", "kind: Policy", "kind: Runbook", "kind"},
 		{"unknown tier", "- tier: tier-3", "- tier: tier-9", "tiers[0].tier"},
 		{"forbidden as a tier", "- tier: tier-3", "- tier: forbidden", "tiers[0].tier"},
-		{"unknown fact", "[global, irreversible]", "[global, irreversibel]", `tiers[0].when[1]: unknown value "irreversibel"`},
+		{"unknown fact", "[global, irreversible]", "[global, one_way]", `tiers[0].when[1]: unknown value "one_way"`},
 		{"unknown role", "roles: [service_owner]", "roles: [owner]", `unknown value "owner"`},
 		{"no role", "roles: [service_owner]", "roles: []", "it is empty"},
 		{"nobody decides", "approvals:\n      - roles: [on_call, incident_commander]", "approvals: []", "somebody must decide"},

@@ -197,7 +197,7 @@ func (p *runbookParser) match(in matchDoc) Match {
 			p.fail(path, "service %q stands there twice", s)
 		}
 	}
-	return Match{Services: in.Services}
+	return Match(in)
 }
 
 func (p *runbookParser) target(path string, in targetDoc) incident.Target {

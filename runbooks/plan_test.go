@@ -168,14 +168,16 @@ func TestRadius(t *testing.T) {
 		want   incident.BlastRadius
 	}{
 		{
-			"one service and who calls it", plan("payments", incident.StrategyRollback, action("releases/payments", true)), runbooks.OptionSpec{},
+			"one service and who calls it", plan("payments", incident.StrategyRollback, action("releases/payments", true)),
+			runbooks.OptionSpec{},
 			incident.BlastRadius{
 				Services:   []incident.Reach{{Name: "payments", Reason: "its nats/releases/payments is changed"}},
 				Dependents: []incident.Reach{{Name: "checkout", Reason: "it calls payments"}, {Name: "storefront", Reason: "it reaches payments over 2 calls, by way of checkout"}},
 			},
 		},
 		{
-			"restoring writes what is shared", plan("payments", incident.StrategyRestore, action("releases/payments", true)), runbooks.OptionSpec{},
+			"restoring writes what is shared", plan("payments", incident.StrategyRestore, action("releases/payments", true)),
+			runbooks.OptionSpec{},
 			incident.BlastRadius{
 				Services:   []incident.Reach{{Name: "payments", Reason: "its nats/releases/payments is changed"}},
 				Dependents: []incident.Reach{{Name: "checkout", Reason: "it calls payments"}, {Name: "storefront", Reason: "it reaches payments over 2 calls, by way of checkout"}},
@@ -183,7 +185,8 @@ func TestRadius(t *testing.T) {
 			},
 		},
 		{
-			"what the runbook says", plan("catalogue", incident.StrategyRollback, action("releases/catalogue", true)), runbooks.OptionSpec{SharedData: []string{"orders-db"}, Global: "the flag has no segments"},
+			"what the runbook says", plan("catalogue", incident.StrategyRollback, action("releases/catalogue", true)),
+			runbooks.OptionSpec{SharedData: []string{"orders-db"}, Global: "the flag has no segments"},
 			incident.BlastRadius{
 				Services:   []incident.Reach{{Name: "catalogue", Reason: "its nats/releases/catalogue is changed"}},
 				Dependents: []incident.Reach{{Name: "storefront", Reason: "it calls catalogue"}, {Name: "payments", Reason: "it reaches catalogue over 2 calls, by way of storefront"}, {Name: "checkout", Reason: "it reaches catalogue over 3 calls, by way of payments"}},
@@ -192,7 +195,8 @@ func TestRadius(t *testing.T) {
 			},
 		},
 		{
-			"a path named after another service", plan("catalogue", incident.StrategyRollback, action("deployment/shop/checkout-api", true)), runbooks.OptionSpec{},
+			"a path named after another service", plan("catalogue", incident.StrategyRollback, action("deployment/shop/checkout-api", true)),
+			runbooks.OptionSpec{},
 			incident.BlastRadius{
 				Services: []incident.Reach{
 					{Name: "catalogue", Reason: "its nats/deployment/shop/checkout-api is changed"},
@@ -210,7 +214,8 @@ func TestRadius(t *testing.T) {
 			},
 		},
 		{
-			"a service that nobody knows", plan("nowhere", incident.StrategyRollback, action("releases/nowhere", false)), runbooks.OptionSpec{},
+			"a service that nobody knows", plan("nowhere", incident.StrategyRollback, action("releases/nowhere", false)),
+			runbooks.OptionSpec{},
 			incident.BlastRadius{
 				Services:     []incident.Reach{{Name: "nowhere", Reason: "its nats/releases/nowhere is changed"}},
 				Global:       &incident.Reach{Name: "unknown", Reason: "nowhere is not in the service catalogue, so what else is touched is not known"},

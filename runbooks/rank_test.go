@@ -118,6 +118,9 @@ func TestRankReplacedChangesAreLessLikely(t *testing.T) {
 	got := runbooks.Rank(in)
 	require.Equal(t, second, got.Suspects[0].Change)
 	require.Contains(t, got.Suspects[1].Reason, "it was replaced before that")
+	elsewhere := with(second, func(c *incident.Change) { c.Target.Path = "releases/other" })
+	beside := runbooks.Rank(runbooks.RankInput{Services: in.Services, Catalogue: in.Catalogue, OnsetAt: onset, Changes: []incident.Change{first, elsewhere}})
+	require.Less(t, got.Suspects[1].Score, beside.Suspects[1].Score/2)
 
 	back := release("v2", "v1", 2*time.Minute)
 	in.Changes = []incident.Change{first, back}
@@ -136,10 +139,15 @@ func TestRankOneChangeSeenTwiceIsNoRivalOfItself(t *testing.T) {
 	got := runbooks.Rank(in)
 	require.Equal(t, 0, got.Likely)
 	require.Equal(t, pods, got.Suspects[0].Change, "the later one stands for both")
-	require.Equal(t, got.Suspects[0].Score, got.Suspects[1].Score)
+	require.InDelta(t, got.Suspects[0].Score, got.Suspects[1].Score, 0)
 	require.Contains(t, got.Suspects[1].Reason, "The same change as the deployment of storefront, seen by github.deployments.")
 	require.Equal(t, []string{"sam"}, runbooks.Authors(got, got.Suspects[0]), "the author is known to one source only")
 	require.Equal(t, pipeline.At, runbooks.ChangedAt(got, got.Suspects[0]))
+
+	in.Changes[1].At = onset.Add(10 * time.Second)
+	in.Changes[0].At = onset.Add(-time.Minute)
+	require.Equal(t, "github.deployments", runbooks.Rank(in).Suspects[0].Change.Source, "none dated after the onset stands for one dated before it")
+	in.Changes = []incident.Change{pipeline, pods}
 
 	in.Undoable = []string{"github.deployments"}
 	got = runbooks.Rank(in)
@@ -250,7 +258,7 @@ func TestRankProperties(t *testing.T) {
 		}
 		require.NotEmpty(t, got.Reason)
 	}
-	require.Greater(t, blamed, 100, "the properties were not tried on abstentions only")
+	require.Greater(t, blamed, 50, "the properties were not tried on abstentions only")
 }
 
 // TestRankARivalNeverHelps: one more change may make the ranking abstain, or

@@ -113,11 +113,9 @@ func (w *world) openShop(ctx context.Context, o options) error {
 		return err
 	}
 	w.onClose(w.releases.Close)
-	for _, name := range shop.Names() {
-		for _, version := range []string{"v40", shop.GoodRelease} {
-			if err := w.releases.Ship(ctx, name, version, "grace@shop.example"); err != nil {
-				return err
-			}
+	for _, version := range []string{"v40", shop.GoodRelease} {
+		if err := w.releases.Ship(ctx, shop.Checkout, version, "grace@shop.example"); err != nil {
+			return err
 		}
 	}
 	if err := w.releases.Follow(context.WithoutCancel(ctx), w.shop); err != nil {

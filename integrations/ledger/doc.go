@@ -15,8 +15,8 @@
 // again after its commit, each time under SQLite's write lock. So after a
 // crash it may be behind by exactly one entry, which the next append repairs;
 // ahead, or further behind, is tampering. Who can write both files can rebuild
-// the whole chain: copies of Report.Head kept elsewhere (each postmortem holds
-// one) prove that as well.
+// the whole chain, or append to it: only a copy of Report.Head that is kept
+// elsewhere shows that.
 //
 // Several processes may open the same file. The package imports
 // workflows/incident and no other part of Backout; cmd and the wiring of

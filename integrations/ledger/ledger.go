@@ -191,6 +191,9 @@ func checkVersion(ctx context.Context, db *sql.DB) error {
 // nothing.
 func rollback(tx *sql.Tx) { _ = tx.Rollback() }
 
+// closeRows ends a reading; what went wrong with it is in rows.Err.
+func closeRows(rows *sql.Rows) { _ = rows.Close() }
+
 // Entries returns the entries of an incident in the order recorded; all
 // entries for an empty key.
 func (l *Ledger) Entries(ctx context.Context, incidentKey string) ([]Record, error) {
@@ -198,7 +201,7 @@ func (l *Ledger) Entries(ctx context.Context, incidentKey string) ([]Record, err
 	if err != nil {
 		return nil, fmt.Errorf("list entries of %q: %w", incidentKey, err)
 	}
-	defer rows.Close()
+	defer closeRows(rows)
 	var out []Record
 	for rows.Next() {
 		r, err := scan(rows)

@@ -50,7 +50,7 @@ func (l *Ledger) Verify(ctx context.Context) (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("verify ledger %q: %w", l.path, err)
 	}
-	defer rows.Close()
+	defer closeRows(rows)
 	for rows.Next() {
 		r, err := scan(rows)
 		if err != nil {

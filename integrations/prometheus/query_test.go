@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -349,7 +348,7 @@ func TestCollect(t *testing.T) {
 	var form string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		form = r.PostFormValue("step") + " " + r.PostFormValue("query")
-		fmt.Fprint(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"version":"v41"},"values":[[1767225600,"NaN"],[1767225601.5,"0.25"],[1767225602,"+Inf"]]}]}}`)
+		_, _ = io.WriteString(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"version":"v41"},"values":[[1767225600,"NaN"],[1767225601.5,"0.25"],[1767225602,"+Inf"]]}]}}`)
 	}))
 	t.Cleanup(server.Close)
 	collector, err := openSet(t, prometheus.Settings{URL: server.URL}).Collector(prometheus.KindRange, "prom")

@@ -185,9 +185,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // readBounded reads and closes a body. It fails, rather than ends, when the
 // body is too long.
 func readBounded(body io.ReadCloser) ([]byte, error) {
-	defer body.Close()
 	b, err := io.ReadAll(io.LimitReader(body, maxBody+1))
-	if err != nil {
+	if err := errors.Join(err, body.Close()); err != nil {
 		return nil, err
 	}
 	if len(b) > maxBody {
@@ -211,9 +210,8 @@ func readToken(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", errToken, err)
 	}
-	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
-	if err != nil {
+	if err := errors.Join(err, f.Close()); err != nil {
 		return "", fmt.Errorf("%w: %w", errToken, err)
 	}
 	token := strings.TrimSpace(string(b))

@@ -44,7 +44,7 @@ type Error struct {
 }
 
 // Error is "file:line:column: message".
-func (e *Error) Error() string { return e.Position.String() + ": " + e.Message }
+func (e *Error) Error() string { return e.String() + ": " + e.Message }
 
 // Document is one YAML document of a file.
 type Document struct {

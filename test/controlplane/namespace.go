@@ -24,8 +24,9 @@ const namespaceTimeout = 30 * time.Second
 // poll is the time between two looks at what has not come about yet.
 const poll = 5 * time.Millisecond
 
-// Namespace makes a namespace for one test and returns its name. It is deleted
-// when the test ends.
+// Namespace makes a namespace for one test and returns its name. On a control plane
+// that outlives this process it is deleted when the test ends. Otherwise it stays:
+// a deletion asks for every resource there is, which slows the other tests.
 func (p *Plane) Namespace(tb testing.TB) string {
 	tb.Helper()
 	client := p.Client(tb, admin)
@@ -36,6 +37,9 @@ func (p *Plane) Namespace(tb testing.TB) string {
 	}, metav1.CreateOptions{})
 	require.NoError(tb, err)
 	tb.Cleanup(func() {
+		if p.process != nil {
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), namespaceTimeout)
 		defer cancel()
 		if err := client.CoreV1().Namespaces().Delete(ctx, namespace.Name, metav1.DeleteOptions{}); err != nil {

@@ -28,7 +28,7 @@ func value(t *testing.T, base, query string) map[string]string {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	require.NoError(t, err)
-	defer resp.Body.Close()
+	defer func() { require.NoError(t, resp.Body.Close()) }()
 	var answer struct {
 		Status string
 		Data   struct {
@@ -51,7 +51,7 @@ func TestScrape(t *testing.T) {
 	t.Parallel()
 	var hits atomic.Int64
 	shop := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "# TYPE orders_total counter\norders_total{version=\"v41\"} %d\n", hits.Add(1))
+		_, _ = fmt.Fprintf(w, "# TYPE orders_total counter\norders_total{version=\"v41\"} %d\n", hits.Add(1))
 	}))
 	defer shop.Close()
 	address := strings.TrimPrefix(shop.URL, "http://")

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/backout/backout/approvals"
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/runbooks"
+	"github.com/backout/backout/workflows/activities/redact"
 	"github.com/backout/backout/workflows/incident"
 )
 
@@ -71,32 +73,45 @@ func beat(ctx context.Context) (stop func()) {
 // retryAfter is an error that knows when trying again makes sense.
 type retryAfter interface{ RetryAfter() time.Duration }
 
+// classify is the type of an error, and whether trying again can not help.
+func classify(err error) (kind string, final bool) {
+	var drift *driver.DriftError
+	switch {
+	case errors.As(err, &drift):
+		return incident.ErrTypeDrift, true
+	case errors.Is(err, driver.ErrDenied):
+		return incident.ErrTypeDenied, true
+	case errors.Is(err, driver.ErrNotFound):
+		return incident.ErrTypeNotFound, true
+	case errors.Is(err, driver.ErrInvalid), errors.Is(err, errNotConfigured):
+		return incident.ErrTypeInvalid, true
+	case errors.Is(err, errLedger):
+		return incident.ErrTypeLedger, false
+	default:
+		return "", false
+	}
+}
+
 // asActivityError types an error for the workflow: what is final, and when
 // anything else should be tried again. Details travel with it.
 func asActivityError(err error, details ...any) error {
 	if err == nil {
 		return nil
 	}
-	opts := temporal.ApplicationErrorOptions{Cause: nil, Details: details}
-	var drift *driver.DriftError
-	kind := ""
-	switch {
-	case errors.As(err, &drift):
-		kind, opts.NonRetryable = incident.ErrTypeDrift, true
-	case errors.Is(err, driver.ErrDenied):
-		kind, opts.NonRetryable = incident.ErrTypeDenied, true
-	case errors.Is(err, driver.ErrNotFound):
-		kind, opts.NonRetryable = incident.ErrTypeNotFound, true
-	case errors.Is(err, driver.ErrInvalid), errors.Is(err, errNotConfigured):
-		kind, opts.NonRetryable = incident.ErrTypeInvalid, true
-	case errors.Is(err, errLedger):
-		kind = incident.ErrTypeLedger
-	}
+	opts := temporal.ApplicationErrorOptions{Details: details}
+	var kind string
+	kind, opts.NonRetryable = classify(err)
 	var later retryAfter
 	if !opts.NonRetryable && errors.As(err, &later) {
 		opts.NextRetryDelay = later.RetryAfter()
 	}
-	return temporal.NewApplicationErrorWithOptions(err.Error(), kind, opts)
+	return temporal.NewApplicationErrorWithOptions(said(err), kind, opts)
+}
+
+// said is an error as it may travel and be read: without secrets.
+func said(err error) string {
+	clean, _ := redact.Redact([]byte(err.Error()))
+	return string(clean)
 }
 
 // errLedger means that the ledger could not be written or read.
@@ -109,6 +124,24 @@ func (a *Activities) write(ctx context.Context, e incident.Entry) (incident.Reco
 		return rec, fmt.Errorf("%w: write %q: %w", errLedger, e.ID, err)
 	}
 	return rec, nil
+}
+
+// recorded reads back what an earlier attempt wrote. A record of something
+// else under that ID is final: it can not be told what the attempt did.
+func (a *Activities) recorded(ctx context.Context, id, key string, kind incident.EventKind, into any) (e incident.Entry, there bool, err error) {
+	e, there, err = a.Ledger.Get(ctx, id)
+	switch {
+	case err != nil:
+		return e, false, fmt.Errorf("%w: read %q: %w", errLedger, id, err)
+	case !there:
+		return e, false, nil
+	case e.Kind != kind || e.Incident != key:
+		return e, false, fmt.Errorf("read %q: %w: the ledger has another record there, a %s of %q", id, driver.ErrInvalid, e.Kind, e.Incident)
+	}
+	if err := json.Unmarshal(e.Payload, into); err != nil {
+		return e, false, fmt.Errorf("decode %q: %w: %w", id, driver.ErrInvalid, err)
+	}
+	return e, true, nil
 }
 
 // Record writes entries of the ledger.

@@ -9,58 +9,84 @@ import (
 	"strings"
 
 	"github.com/backout/backout/approvals"
+	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/workflows/incident"
 )
+
+// judged is a decision as the ledger keeps it: with what the policy made of it,
+// so that a retry says the same under whatever policy it runs.
+type judged struct {
+	incident.Decision
+	Waiting   string            `json:"waiting,omitempty"`
+	Approvers []incident.Person `json:"approvers,omitempty"`
+}
 
 // Decide works out what one person's answer amounts to: who they are, which
 // roles they hold right now, and what the policy says. The decision is in the
 // ledger before it counts, whatever it is.
 func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, error) {
-	if e, ok, err := a.Ledger.Get(ctx, in.EventID); err != nil {
-		return DecideResult{}, asActivityError(fmt.Errorf("%w: read %q: %w", errLedger, in.EventID, err))
-	} else if ok {
-		var d incident.Decision
-		if err := json.Unmarshal(e.Payload, &d); err != nil {
-			return DecideResult{}, asActivityError(fmt.Errorf("%w: decode %q: %w", errLedger, in.EventID, err))
+	var was judged
+	if _, done, err := a.recorded(ctx, in.EventID, in.Key, incident.EventDecision, &was); err != nil {
+		return DecideResult{}, asActivityError(err)
+	} else if done {
+		if was.ID != in.Request.DecisionID {
+			return DecideResult{}, asActivityError(fmt.Errorf("read %q: %w: it is another decision", in.EventID, driver.ErrInvalid))
 		}
-		return a.evaluated(in, d), nil
+		return DecideResult{Decision: was.Decision, Waiting: was.Waiting, Approvers: was.Approvers}, nil
 	}
 	d := incident.Decision{
 		ID: in.Request.DecisionID, EventID: in.EventID, OptionID: in.Request.OptionID, PlanDigest: in.Request.PlanDigest,
 		Answer: in.Request.Answer, Actor: in.Request.Actor, Reason: in.Request.Reason, BreakGlass: in.Request.BreakGlass,
 		At: in.Now, PolicyDigest: a.Policy.Digest(),
 	}
-	person, err := a.Directory.Identify(ctx, in.Request.Actor)
+	var err error
+	d.Person, err = a.identify(ctx, in.Request.Actor)
 	switch {
 	case errors.Is(err, incident.ErrNoIdentity):
-		d.Outcome, d.Sentence = incident.OutcomeUnidentified, fmt.Sprintf("%s is not exactly one active person here; nothing was done", in.Request.Actor)
+		d.Outcome, d.Sentence = incident.OutcomeUnidentified, nobody(in.Request.Actor)
 	case err != nil:
 		return DecideResult{}, asActivityError(err)
 	default:
-		d.Person = person
-		if d.Roles, err = a.roles(ctx, person, in.Service, in.ServiceID, in.Commander); err != nil {
+		if d.Roles, err = a.roles(ctx, d.Person, a.deciding(in), in.Commander); err != nil {
 			return DecideResult{}, asActivityError(err)
 		}
 	}
 	out := a.evaluated(in, d)
-	payload, err := json.Marshal(out.Decision)
+	payload, err := json.Marshal(judged{Decision: out.Decision, Waiting: out.Waiting, Approvers: out.Approvers})
 	if err != nil {
 		return DecideResult{}, asActivityError(err)
 	}
 	_, err = a.write(ctx, incident.Entry{
 		ID: in.EventID, Incident: in.Key, Kind: incident.EventDecision, At: in.Now,
-		Actor: actorName(person, in.Request.Actor), Text: out.Decision.Sentence, Payload: payload,
+		Actor: actorName(d.Person, in.Request.Actor), Text: out.Decision.Sentence, Payload: payload,
 	})
-	return out, asActivityError(err)
+	if err != nil {
+		return DecideResult{}, asActivityError(err)
+	}
+	return out, nil
+}
+
+// identify maps an actor to exactly one person; one without an identity to
+// count by is nobody.
+func (a *Activities) identify(ctx context.Context, actor incident.Actor) (incident.Person, error) {
+	p, err := a.Directory.Identify(ctx, actor)
+	if err == nil && p.ID == "" {
+		err = fmt.Errorf("identify %q: %w: the person has no ID", actor, incident.ErrNoIdentity)
+	}
+	if err != nil {
+		return incident.Person{}, err
+	}
+	return p, nil
+}
+
+func nobody(actor incident.Actor) string {
+	return fmt.Sprintf("%s is not exactly one active person here; nothing was done", actor)
 }
 
 // evaluated applies the policy to the prior answers and this one.
 func (a *Activities) evaluated(in DecideInput, d incident.Decision) DecideResult {
-	if d.Outcome == incident.OutcomeUnidentified {
-		return DecideResult{Decision: d}
-	}
 	req := approvals.Request{
-		Tier: in.Option.Tier, PlanDigest: in.Option.Digest, ChangeAuthors: in.Option.Authors, Now: in.Now,
+		Tier: a.tier(in), PlanDigest: in.Option.Digest, ChangeAuthors: in.Option.Authors, Now: in.Now,
 	}
 	for _, s := range in.Option.Radius.Services {
 		req.Services = append(req.Services, s.Name)
@@ -68,14 +94,13 @@ func (a *Activities) evaluated(in DecideInput, d incident.Decision) DecideResult
 	if in.Requester != nil {
 		req.Requester = *in.Requester
 	}
-	for _, p := range append(slices.Clone(in.Prior), d) {
-		if p.Person.ID == "" || p.Outcome == incident.OutcomeStale {
-			continue
-		}
-		req.Votes = append(req.Votes, approvals.Vote{
-			Person: p.Person, Roles: p.Roles, Answer: p.Answer, At: p.At, PlanDigest: p.PlanDigest, Reason: p.Reason, BreakGlass: p.BreakGlass,
-		})
+	for _, p := range standing(in.Prior, in.Option.Digest) {
+		req.Votes = append(req.Votes, vote(p))
 	}
+	if d.Outcome == incident.OutcomeUnidentified {
+		return DecideResult{Decision: d, Waiting: a.Policy.Evaluate(req).Waiting}
+	}
+	req.Votes = append(req.Votes, vote(d))
 	res := a.Policy.Evaluate(req)
 	mine := res.Votes[len(res.Votes)-1]
 	d.Outcome, d.Sentence = mine.Outcome, mine.Sentence
@@ -85,27 +110,84 @@ func (a *Activities) evaluated(in DecideInput, d incident.Decision) DecideResult
 	return DecideResult{Decision: d, Waiting: res.Waiting, Approvers: res.Approvers}
 }
 
-// roles resolves, live, what a person is to the incident.
-func (a *Activities) roles(ctx context.Context, p incident.Person, service, pagerServiceID string, commander *incident.Person) ([]incident.Role, error) {
+// tier is the higher of the tier that was shown and the tier of now: a fire
+// that allowed less authority may be out by the time of the decision.
+func (a *Activities) tier(in DecideInput) incident.Tier {
+	if in.Option.Tier == incident.TierUnknown {
+		return incident.TierUnknown
+	}
+	present, _ := a.Policy.Tier(in.Option.Radius, in.Option.Plan.Reversible(), in.Severity)
+	return max(in.Option.Tier, present)
+}
+
+// standing are the earlier answers that still have force: not void, of
+// somebody, and not used up by a rollback of the plan that they started.
+func standing(prior []incident.Decision, planDigest string) []incident.Decision {
+	var out []incident.Decision
+	for _, p := range prior {
+		switch {
+		case p.Person.ID == "" || p.Outcome == incident.OutcomeStale:
+		case p.Outcome == incident.OutcomeApproved && p.PlanDigest == planDigest:
+			out = nil
+		default:
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func vote(d incident.Decision) approvals.Vote {
+	return approvals.Vote{
+		Person: d.Person, Roles: d.Roles, Answer: d.Answer, At: d.At, PlanDigest: d.PlanDigest, Reason: d.Reason, BreakGlass: d.BreakGlass,
+	}
+}
+
+// serviceRef names a service by the catalogue's name, the pager's identifier
+// or both.
+type serviceRef struct{ name, pagerID string }
+
+// deciding are the services whose people decide: those that the plan changes,
+// which need not be the one that was paged.
+func (a *Activities) deciding(in DecideInput) []serviceRef {
+	var out []serviceRef
+	for _, s := range in.Option.Radius.Services {
+		ref := serviceRef{name: s.Name}
+		if s.Name == in.Service {
+			ref.pagerID = in.ServiceID
+		}
+		out = append(out, ref)
+	}
+	return out
+}
+
+// roles resolves, live, what a person is to the incident and to any of the
+// services.
+func (a *Activities) roles(ctx context.Context, p incident.Person, services []serviceRef, commander *incident.Person) ([]incident.Role, error) {
+	var owner, onCall bool
+	for _, ref := range services {
+		svc, known := a.service(ref.name, ref.pagerID)
+		if known && ref.pagerID == "" {
+			ref.pagerID = svc.PagerDutyID
+		}
+		owner = owner || (known && p.Email != "" && slices.Contains(svc.Owners, strings.ToLower(p.Email)))
+		if a.Pager == nil || ref.pagerID == "" || onCall {
+			continue
+		}
+		on, err := a.Pager.OnCall(ctx, ref.pagerID)
+		if err != nil {
+			return nil, fmt.Errorf("ask who is on call: %w", err)
+		}
+		onCall = slices.ContainsFunc(on, func(o incident.Person) bool { return samePerson(o, p) })
+	}
 	var roles []incident.Role
 	if commander != nil && commander.ID == p.ID {
 		roles = append(roles, incident.RoleCommander)
 	}
-	svc, known := a.service(service, pagerServiceID)
-	if known && pagerServiceID == "" {
-		pagerServiceID = svc.PagerDutyID
-	}
-	if known && p.Email != "" && slices.Contains(svc.Owners, strings.ToLower(p.Email)) {
+	if owner {
 		roles = append(roles, incident.RoleOwner)
 	}
-	if a.Pager != nil && pagerServiceID != "" {
-		on, err := a.Pager.OnCall(ctx, pagerServiceID)
-		if err != nil {
-			return nil, fmt.Errorf("ask who is on call: %w", err)
-		}
-		if slices.ContainsFunc(on, func(o incident.Person) bool { return samePerson(o, p) }) {
-			roles = append(roles, incident.RoleOnCall)
-		}
+	if onCall {
+		roles = append(roles, incident.RoleOnCall)
 	}
 	return roles, nil
 }
@@ -119,37 +201,52 @@ func samePerson(a, b incident.Person) bool {
 	return a.Email != "" && strings.EqualFold(a.Email, b.Email)
 }
 
+// authorization is the answer to a command as the ledger keeps it.
+type authorization struct {
+	AuthorizeResult
+	CommandID string        `json:"command_id"`
+	Verb      incident.Verb `json:"verb"`
+	Given     string        `json:"given_reason,omitempty"`
+}
+
 // Authorize says whether an actor may give a command, and records that it was
 // given, whatever the answer.
 func (a *Activities) Authorize(ctx context.Context, in AuthorizeInput) (AuthorizeResult, error) {
-	var out AuthorizeResult
-	if e, ok, err := a.Ledger.Get(ctx, in.EventID); err != nil {
-		return out, asActivityError(fmt.Errorf("%w: read %q: %w", errLedger, in.EventID, err))
-	} else if ok {
-		return out, asActivityError(json.Unmarshal(e.Payload, &out))
+	var was authorization
+	if _, done, err := a.recorded(ctx, in.EventID, in.Key, incident.EventCommand, &was); err != nil {
+		return AuthorizeResult{}, asActivityError(err)
+	} else if done {
+		if was.CommandID != in.Request.CommandID || was.Verb != in.Request.Verb {
+			return AuthorizeResult{}, asActivityError(fmt.Errorf("read %q: %w: it is another command", in.EventID, driver.ErrInvalid))
+		}
+		return was.AuthorizeResult, nil
 	}
-	person, err := a.Directory.Identify(ctx, in.Request.Actor)
+	var out AuthorizeResult
+	var err error
+	out.Person, err = a.identify(ctx, in.Request.Actor)
 	switch {
 	case errors.Is(err, incident.ErrNoIdentity):
-		out = AuthorizeResult{Outcome: incident.OutcomeUnidentified, Reason: fmt.Sprintf("%s is not exactly one active person here; nothing was done", in.Request.Actor)}
+		out.Outcome, out.Reason = incident.OutcomeUnidentified, nobody(in.Request.Actor)
 	case err != nil:
-		return out, asActivityError(err)
+		return AuthorizeResult{}, asActivityError(err)
 	default:
-		out.Person = person
-		if out.Roles, err = a.roles(ctx, person, in.Service, in.ServiceID, in.Commander); err != nil {
-			return out, asActivityError(err)
+		if out.Roles, err = a.roles(ctx, out.Person, []serviceRef{{in.Service, in.ServiceID}}, in.Commander); err != nil {
+			return AuthorizeResult{}, asActivityError(err)
 		}
 		out.Outcome, out.Reason = mayCommand(in.Request.Verb, out.Roles)
 	}
-	payload, err := json.Marshal(out)
+	payload, err := json.Marshal(authorization{AuthorizeResult: out, CommandID: in.Request.CommandID, Verb: in.Request.Verb, Given: in.Request.Reason})
 	if err != nil {
-		return out, asActivityError(err)
+		return AuthorizeResult{}, asActivityError(err)
 	}
 	_, err = a.write(ctx, incident.Entry{
-		ID: in.EventID, Incident: in.Key, Kind: incident.EventCommand, At: in.Now, Actor: actorName(person, in.Request.Actor),
+		ID: in.EventID, Incident: in.Key, Kind: incident.EventCommand, At: in.Now, Actor: actorName(out.Person, in.Request.Actor),
 		Text: fmt.Sprintf("%s: %s", in.Request.Verb, out.Reason), Payload: payload,
 	})
-	return out, asActivityError(err)
+	if err != nil {
+		return AuthorizeResult{}, asActivityError(err)
+	}
+	return out, nil
 }
 
 // mayCommand says which commands need a role. Looking again and asking for

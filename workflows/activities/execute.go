@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,34 +17,93 @@ import (
 // ErrTypeOverrun means that an action did not finish in its maximum time.
 const ErrTypeOverrun = "Overrun"
 
+// outcomeDeadline is how long writing an outcome may take once the action is
+// over: StartToClose leaves 10 s beyond the action's maximum time.
+const outcomeDeadline = 5 * time.Second
+
+// lastLook is the least time that an attempt has to find out where the target
+// is, even if the action's maximum time went by while no worker was alive.
+const lastLook = 5 * time.Second
+
+// ending is an outcome as the ledger keeps it.
+type ending struct {
+	incident.ActionView
+	// Key is the action's idempotency key.
+	Key string `json:"key"`
+	// ErrorType is the type of the application error that it ended with; empty
+	// when the action is done.
+	ErrorType string `json:"error_type,omitempty"`
+}
+
+// answer is the same for the attempt that made the outcome and for a retry
+// that finds it in the ledger.
+func (e ending) answer() (incident.ActionView, error) {
+	if e.Status == incident.ActionDone {
+		return e.ActionView, nil
+	}
+	return e.ActionView, temporal.NewApplicationErrorWithOptions(e.Reason, cmp.Or(e.ErrorType, incident.ErrTypeInvalid), temporal.ApplicationErrorOptions{
+		NonRetryable: true, Details: []any{e.ActionView},
+	})
+}
+
+// witness remembers whether an effect was sent of which it is not known that
+// it did not land.
+type witness struct {
+	driver.Inverse
+	sent bool
+}
+
+// Observe observes. A target at "from" has not been changed.
+func (w *witness) Observe(ctx context.Context, action incident.Action) (driver.Observation, error) {
+	seen, err := w.Inverse.Observe(ctx, action)
+	if err == nil && seen.State.Digest == action.From.Digest {
+		w.sent = false
+	}
+	return seen, err
+}
+
+// Apply applies. Only a final error and a plain answer say that there was no
+// effect; any other error may be a lost answer.
+func (w *witness) Apply(ctx context.Context, action incident.Action, key string) (driver.Receipt, error) {
+	receipt, err := w.Inverse.Apply(ctx, action, key)
+	w.sent = receipt.Mutated || (err != nil && !driver.Final(err))
+	return receipt, err
+}
+
 // ExecuteAction takes one target from "from" to "to". The intent is in the
 // ledger before the effect and the outcome after it; without the ledger, and
 // without a recorded decision on this very plan, nothing is touched.
 //
 // Killed at any point and run again, it observes first: a target at "to" is
 // left alone, and counts as changed by this rollback if the intent had been
-// announced.
+// announced. All attempts after the announcement share the action's maximum
+// time.
 func (a *Activities) ExecuteAction(ctx context.Context, in ExecuteInput) (incident.ActionView, error) {
+	defer beat(ctx)()
 	view := incident.ActionView{Action: in.Action, Status: incident.ActionRunning}
-	if e, done, err := a.Ledger.Get(ctx, in.OutcomeID); err != nil {
-		return view, asActivityError(fmt.Errorf("%w: read %q: %w", errLedger, in.OutcomeID, err), view)
-	} else if done && json.Unmarshal(e.Payload, &view) == nil {
-		return finished(view)
+	if end, done, err := a.outcome(ctx, in); err != nil {
+		return view, asActivityError(err, view)
+	} else if done {
+		return end.answer()
 	}
 	if err := a.authorized(ctx, in); err != nil {
 		return view, asActivityError(err, view)
 	}
-	inv, err := a.Systems.Inverse(in.Action.Kind, in.Action.Target.System)
+	announced, wasAnnounced, err := a.announced(ctx, in)
 	if err != nil {
 		return view, asActivityError(err, view)
 	}
-	announced, wasAnnounced, err := a.Ledger.Get(ctx, in.IntentID)
+	inv, err := a.Systems.Inverse(in.Action.Kind, in.Action.Target.System)
 	if err != nil {
-		return view, asActivityError(fmt.Errorf("%w: read %q: %w", errLedger, in.IntentID, err), view)
+		view.MutatedAt = announced.At // It may have been changed before the system was lost.
+		return view, asActivityError(err, view)
 	}
 
-	defer beat(ctx)()
-	intentAt := announced.At
+	action, intentAt := in.Action, announced.At
+	if wasAnnounced {
+		action.MaxTime = min(action.MaxTime, max(lastLook, action.MaxTime-a.Now().Sub(announced.At)))
+	}
+	seen := &witness{Inverse: inv, sent: wasAnnounced}
 	hooks := driver.Hooks{BeforeApply: func(ctx context.Context, _ driver.Observation) error {
 		rec, err := a.write(ctx, a.intent(in))
 		if err == nil {
@@ -51,11 +111,10 @@ func (a *Activities) ExecuteAction(ctx context.Context, in ExecuteInput) (incide
 		}
 		return err
 	}}
-	out, err := driver.Execute(ctx, inv, in.Action, in.Action.Key(in.Rollback, in.Index), hooks)
+	out, err := driver.Execute(ctx, seen, action, in.Action.Key(in.Rollback, in.Index), hooks)
 	view.Observed = observed(out.Last)
-	atTo := out.Last.State.Digest == in.Action.To.Digest
-	view.Applied = out.Applied || (wasAnnounced && atTo)
-	if view.Applied {
+	view.Applied = out.Applied || (seen.sent && out.Last.State.Digest == in.Action.To.Digest)
+	if view.Applied || seen.sent {
 		view.MutatedAt = intentAt
 	}
 	switch {
@@ -66,29 +125,60 @@ func (a *Activities) ExecuteAction(ctx context.Context, in ExecuteInput) (incide
 		// and the next attempt observes first.
 		return view, asActivityError(err, view)
 	default:
-		view.Status, view.Reason = incident.ActionFailed, err.Error()
+		view.Status, view.Reason = incident.ActionFailed, said(err)
 		var drift *driver.DriftError
-		if errors.As(err, &drift) && !view.Applied {
+		if errors.As(err, &drift) && view.MutatedAt.IsZero() {
 			view.Status = incident.ActionRefused
 		}
 	}
 	view.FinishedAt = a.Now().UTC()
-	if werr := a.recordOutcome(ctx, in, view); werr != nil {
-		return view, asActivityError(werr, view)
-	}
-	if err != nil && errors.Is(err, context.DeadlineExceeded) {
-		return view, temporal.NewApplicationErrorWithOptions(err.Error(), ErrTypeOverrun, temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{view}})
-	}
-	return view, asActivityError(err, view)
+	return a.conclude(ctx, in, view, err)
 }
 
-// finished answers a retry whose outcome had been recorded before the worker
-// died.
-func finished(view incident.ActionView) (incident.ActionView, error) {
-	if view.Status == incident.ActionDone {
-		return view, nil
+// conclude writes what became of the action, even when the activity's time is
+// over. An outcome that another attempt wrote meanwhile stands.
+func (a *Activities) conclude(ctx context.Context, in ExecuteInput, view incident.ActionView, because error) (incident.ActionView, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), outcomeDeadline)
+	defer cancel()
+	end := ending{ActionView: view, Key: in.Action.Key(in.Rollback, in.Index)}
+	if because != nil {
+		end.ErrorType, _ = classify(because)
+		if !driver.Final(because) && errors.Is(because, context.DeadlineExceeded) {
+			end.ErrorType = ErrTypeOverrun
+		}
 	}
-	return view, temporal.NewApplicationErrorWithOptions(view.Reason, incident.ErrTypeInvalid, temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{view}})
+	payload, err := json.Marshal(end)
+	if err != nil {
+		return view, asActivityError(err, view)
+	}
+	_, err = a.write(ctx, incident.Entry{ID: in.OutcomeID, Incident: in.Incident, Kind: incident.EventActionDone, At: view.FinishedAt, Text: OutcomeText(view), Payload: payload})
+	if err != nil {
+		if there, done, rerr := a.outcome(ctx, in); rerr == nil && done {
+			return there.answer()
+		}
+		return view, asActivityError(err, view)
+	}
+	return end.answer()
+}
+
+// outcome is what an earlier attempt at this very action recorded.
+func (a *Activities) outcome(ctx context.Context, in ExecuteInput) (ending, bool, error) {
+	var end ending
+	_, done, err := a.recorded(ctx, in.OutcomeID, in.Incident, incident.EventActionDone, &end)
+	if err == nil && done && end.Key != in.Action.Key(in.Rollback, in.Index) {
+		err = fmt.Errorf("read %q: %w: it is the outcome of another action", in.OutcomeID, driver.ErrInvalid)
+	}
+	return end, done, err
+}
+
+// announced is the intent that an earlier attempt at this very action recorded.
+func (a *Activities) announced(ctx context.Context, in ExecuteInput) (incident.Entry, bool, error) {
+	var was announcement
+	e, there, err := a.recorded(ctx, in.IntentID, in.Incident, incident.EventIntent, &was)
+	if err == nil && there && was.Key != in.Action.Key(in.Rollback, in.Index) {
+		err = fmt.Errorf("read %q: %w: it is the intent of another action", in.IntentID, driver.ErrInvalid)
+	}
+	return e, there, err
 }
 
 // authorized checks, beside whatever the workflow believes, that the action is
@@ -102,7 +192,7 @@ func (a *Activities) authorized(ctx context.Context, in ExecuteInput) error {
 	if digest != in.PlanDigest {
 		return fmt.Errorf("check plan: %w: it has digest %s, approved was %s", driver.ErrInvalid, incident.ShortDigest(digest), incident.ShortDigest(in.PlanDigest))
 	}
-	if in.Index < 0 || in.Index >= len(in.Plan.Actions) || (in.Plan.Actions[in.Index] != in.Action && in.Plan.Actions[in.Index].Swapped() != in.Action) {
+	if in.Index < 0 || in.Index >= len(in.Plan.Actions) || !isPart(in.Action, in.Plan.Actions[in.Index]) {
 		return fmt.Errorf("check plan: %w: action %d is not part of it", driver.ErrInvalid, in.Index)
 	}
 	for _, id := range in.DecisionIDs {
@@ -114,34 +204,29 @@ func (a *Activities) authorized(ctx context.Context, in ExecuteInput) error {
 		if !ok || e.Kind != incident.EventDecision || e.Incident != in.Incident || json.Unmarshal(e.Payload, &d) != nil {
 			continue
 		}
-		if d.PlanDigest == in.PlanDigest && d.Outcome == incident.OutcomeApproved && in.Plan.Incident == in.Incident {
+		if d.PlanDigest == in.PlanDigest && d.Outcome == incident.OutcomeApproved && d.Answer == incident.AnswerApprove && in.Plan.Incident == in.Incident {
 			return nil
 		}
 	}
 	return fmt.Errorf("check approval: %w: the ledger has no decision that approves plan %s", driver.ErrDenied, incident.ShortDigest(in.PlanDigest))
 }
 
-func (a *Activities) intent(in ExecuteInput) incident.Entry {
-	payload, _ := json.Marshal(struct {
-		Rollback   string          `json:"rollback"`
-		PlanDigest string          `json:"plan_digest"`
-		Key        string          `json:"key"`
-		Action     incident.Action `json:"action"`
-	}{in.Rollback, in.PlanDigest, in.Action.Key(in.Rollback, in.Index), in.Action})
-	return incident.Entry{ID: in.IntentID, Incident: in.Incident, Kind: incident.EventIntent, At: a.Now().UTC(), Text: IntentText(in.Action), Payload: payload}
+// isPart reports whether an action is the planned one, or takes it back.
+func isPart(action, planned incident.Action) bool {
+	return action == planned || (planned.Reversible && action == planned.Swapped())
 }
 
-// recordOutcome writes what became of the action even when the activity's time
-// is over.
-func (a *Activities) recordOutcome(ctx context.Context, in ExecuteInput, view incident.ActionView) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	payload, err := json.Marshal(view)
-	if err != nil {
-		return err
-	}
-	_, err = a.write(ctx, incident.Entry{ID: in.OutcomeID, Incident: in.Incident, Kind: incident.EventActionDone, At: view.FinishedAt, Text: OutcomeText(view), Payload: payload})
-	return err
+// announcement is an intent as the ledger keeps it.
+type announcement struct {
+	Rollback   string          `json:"rollback"`
+	PlanDigest string          `json:"plan_digest"`
+	Key        string          `json:"key"`
+	Action     incident.Action `json:"action"`
+}
+
+func (a *Activities) intent(in ExecuteInput) incident.Entry {
+	payload, _ := json.Marshal(announcement{in.Rollback, in.PlanDigest, in.Action.Key(in.Rollback, in.Index), in.Action})
+	return incident.Entry{ID: in.IntentID, Incident: in.Incident, Kind: incident.EventIntent, At: a.Now().UTC(), Text: IntentText(in.Action), Payload: payload}
 }
 
 func observed(o driver.Observation) string {

@@ -206,7 +206,7 @@ func TestNoDataIsNeverRecovered(t *testing.T) {
 			return p.At.After(r.Until.Add(-40 * time.Second))
 		})},
 		{name: "one point", hurt: keep(func(i int, _ incident.Point, r recovery.Range) bool { return i == r.Points()-1 })},
-		{name: "few points", hurt: keep(func(i int, _ incident.Point, r recovery.Range) bool { return i%4 == 0 })},
+		{name: "few points", hurt: keep(func(i int, _ incident.Point, _ recovery.Range) bool { return i%4 == 0 })},
 		{name: "several series", hurt: func(good []incident.Series, _ recovery.Range) []incident.Series {
 			return append([]incident.Series{{Labels: map[string]string{"pod": "b"}, Points: good[0].Points}}, good...)
 		}},

@@ -1,6 +1,7 @@
 package product
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -32,6 +33,8 @@ type vendors struct {
 	// Slack's requests.
 	webhookSecrets [][]byte
 	signingSecret  string
+	// keyAt finds the incident whose card is a message.
+	keyAt func(ctx context.Context, channel, ts string) (string, error)
 }
 
 func openVendors(c Config, catalogue *runbooks.Catalogue, log *slog.Logger) (vendors, error) {
@@ -113,7 +116,7 @@ func (v *vendors) openSlack(c Config, catalogue *runbooks.Catalogue, log *slog.L
 		if err != nil {
 			return err
 		}
-		v.channel = channel
+		v.channel, v.keyAt = channel, channel.KeyAt
 	} else {
 		log.Warn("No Slack is configured. Incidents are shown by the console and the CLI only.")
 	}

@@ -11,53 +11,67 @@ import (
 // secretName ends the names whose values are secrets, whatever they look like.
 const secretName = `passw(?:or)?d|pwd|pass[_-]?phrase|passcode|[_-]pass|secret|token|` +
 	`(?:api|access|secret|private|signing|encryption|master|account|shared|auth|routing|integration)[_.-]?key|access[_-]?key[_-]?id|` +
-	`key[_-]?data|credentials?|[_-]creds?|session[_-]?id|sessid|connection[_-]?secret`
+	`key[_-]?data|credentials?|[_-]creds?|session[_-]?id|sessid`
 
 // vagueName ends names whose values are secrets only when they look random.
 const vagueName = `key|auth|sig|signature`
 
-// named finds a name and what separates it from its value.
-var named = regexp.MustCompile(`(?i)(` + secretName + `)(\\*["']?[ \t]*(?::=|=>|[:=])[ \t]*)`)
+var (
+	secretEnd = regexp.MustCompile(`(?:` + secretName + `)$`)
+	vagueEnd  = regexp.MustCompile(`(?:` + vagueName + `)$`)
+	// harmlessEnd ends names that only sound like secrets: cursors, and the
+	// names of Kubernetes objects.
+	harmlessEnd = regexp.MustCompile(`(?:page|next|continue|continuation|sync|resume|pull)[_-]?(?:token|secret)$`)
+)
 
-// vague finds names that are secrets only sometimes.
-var vague = regexp.MustCompile(`(?i)(` + vagueName + `)(\\*["']?[ \t]*(?::=|=>|[:=])[ \t]*)`)
-
-// listed finds the name in an entry of a list of names and values, such as the
+// listed is the name in an entry of a list of names and values, such as the
 // environment of a container, in YAML and in JSON.
-var listed = regexp.MustCompile(`(?i)\bname\\*["']?\s*:\s*\\*["']?[A-Za-z0-9_.-]*?(` + secretName + `)(\\*["']?\s*,?\s*\\*["']?value\\*["']?\s*:[ \t]*)`)
+var listed = regexp.MustCompile(`(?i)^name\\*["']?\s*:\s*\\*["']?([A-Za-z0-9_.-]+)\\*["']?\s*,?\s*\\*["']?value\\*["']?\s*:[ \t]*`)
 
-// flagged finds a flag whose value is the next word, also in a list in JSON.
-var flagged = regexp.MustCompile(`(?i)--[a-z0-9-]*?(` + secretName + `)([ \t]+|\\*["']\s*,\s*)`)
+// flagged is a flag whose value is the next word, also in a list in JSON.
+var flagged = regexp.MustCompile(`^--([A-Za-z0-9_-]+)(?:[ \t]+|\\*["']\s*,\s*)`)
 
-// harmlessName ends names that only sound like secrets: cursors, and the names
-// of Kubernetes objects.
-var harmlessName = regexp.MustCompile(`(?i)(?:page|next|continue|continuation|sync|resume|pull)[_-]?(?:token|secret)$`)
+// found is a name with a value behind it.
+type found struct {
+	// key and end bound the name, value is where its value begins.
+	key, end, value int
+}
 
 // redactNamed takes out what is a secret by its name and adds the number to n.
 func redactNamed(b []byte, n int) ([]byte, int) {
-	for _, re := range []*regexp.Regexp{named, listed, flagged} {
-		b, n = redactValues(b, n, re, func([]byte) bool { return true })
+	b, n = redactValues(b, n, separated)
+	for _, begin := range []struct {
+		text string
+		re   *regexp.Regexp
+	}{{"name", listed}, {"Name", listed}, {"--", flagged}} {
+		b, n = redactValues(b, n, func(b []byte, at int) (found, bool) { return begun(b, at, begin.text, begin.re) })
 	}
-	return redactValues(b, n, vague, looksRandom)
+	return b, n
 }
 
-func redactValues(b []byte, n int, re *regexp.Regexp, only func(secret []byte) bool) ([]byte, int) {
+// redactValues takes out the values of the names that next finds.
+func redactValues(b []byte, n int, next func(b []byte, at int) (found, bool)) ([]byte, int) {
 	var out []byte
 	from := 0
 	for at := 0; at < len(b); {
-		m := re.FindSubmatchIndex(b[at:])
-		if m == nil {
+		f, ok := next(b, at)
+		if !ok {
 			break
 		}
-		for i := range m {
-			m[i] += at
-		}
-		at = m[1]
-		key := nameAt(b, m[2], m[3])
-		if harmlessName.Match(b[key:m[3]]) {
+		at = f.value
+		name := lower(b[f.key:f.end])
+		if !maySound(name) {
 			continue
 		}
-		for _, v := range valuesAt(b, key, m[4], m[5]) {
+		what := secretEnd.Find(name)
+		only := func([]byte) bool { return true }
+		if what == nil {
+			what, only = vagueEnd.Find(name), looksRandom
+		}
+		if what == nil || harmlessEnd.Match(name) {
+			continue
+		}
+		for _, v := range valuesAt(b, f) {
 			secret := b[v.start:v.end]
 			if isPlaceholder(secret) || !only(secret) {
 				continue
@@ -67,7 +81,7 @@ func redactValues(b []byte, n int, re *regexp.Regexp, only func(secret []byte) b
 				continue
 			}
 			out = append(out, b[from:v.start]...)
-			out = append(out, mark(fmt.Sprintf("%s/%d", label(b[m[2]:m[3]]), len(secret)))...)
+			out = append(out, mark(fmt.Sprintf("%s/%d", label(what), len(secret)))...)
 			from, at = v.end, max(at, v.end)
 			n++
 		}
@@ -78,23 +92,88 @@ func redactValues(b []byte, n int, re *regexp.Regexp, only func(secret []byte) b
 	return append(out, b[from:]...), n
 }
 
-// label is the part of a name that gave the secret away, spelled one way.
-func label(name []byte) string {
-	s := strings.ToLower(string(bytes.Trim(name, "_-.")))
-	return strings.NewReplacer("-", "_", ".", "_").Replace(s)
+// separated finds the next name that is parted from its value by a colon, an
+// equals sign or an arrow.
+func separated(b []byte, at int) (found, bool) {
+	for {
+		i := bytes.IndexAny(b[at:], ":=")
+		if i < 0 {
+			return found{}, false
+		}
+		sep := at + i
+		at = sep + 1
+		for at < len(b) && (b[at] == '=' || b[at] == '>' && b[at-1] == '=') {
+			at++
+		}
+		for at < len(b) && (b[at] == ' ' || b[at] == '\t') {
+			at++
+		}
+		end := len(bytes.TrimRight(b[:sep], " \t"))
+		if end > 0 && (b[end-1] == '"' || b[end-1] == '\'') {
+			end = len(bytes.TrimRight(b[:end-1], "\\"))
+		}
+		if end == 0 || !mayEnd(b[end-1]) {
+			continue
+		}
+		return found{key: nameAt(b, end), end: end, value: at}, true
+	}
 }
 
-// nameAt goes back to where the whole name begins.
-func nameAt(b []byte, start, end int) int {
-	_ = b[start:end]
-	for start > 0 && isNameByte(b[start-1]) {
+// begun finds the next place where an expression, which begins with a text,
+// matches. Its group is the name.
+func begun(b []byte, at int, text string, re *regexp.Regexp) (found, bool) {
+	for {
+		i := bytes.Index(b[at:], []byte(text))
+		if i < 0 {
+			return found{}, false
+		}
+		at += i
+		if m := re.FindSubmatchIndex(b[at:]); m != nil {
+			return found{key: at + m[2], end: at + m[3], value: at + m[1]}, true
+		}
+		at += len(text)
+	}
+}
+
+// maySound reports whether a name in lower case holds part of any of the names.
+// It spares most names the expressions.
+func maySound(name []byte) bool {
+	for _, part := range []string{"pass", "key", "token", "secret", "auth", "cred", "sig", "sess", "pwd"} {
+		if bytes.Contains(name, []byte(part)) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayEnd reports whether one of the names ends with a letter.
+func mayEnd(c byte) bool {
+	switch c | 0x20 {
+	case 'a', 'd', 'e', 'g', 'h', 'l', 'n', 's', 't', 'y':
+		return true
+	default:
+		return false
+	}
+}
+
+// longestName bounds how far back a name is followed, in bytes.
+const longestName = 128
+
+// nameAt goes back from its end to where a name begins.
+func nameAt(b []byte, end int) int {
+	start := end
+	for start > 0 && end-start < longestName && isNameByte(b[start-1]) {
 		start--
 	}
 	return start
 }
 
-func isNameByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.'
+func isNameByte(c byte) bool { return isWordByte(c) || c == '-' || c == '.' }
+
+// label is the part of a name that gave the secret away, spelled one way.
+func label(name []byte) string {
+	s := strings.ToLower(string(bytes.Trim(name, "_-.")))
+	return strings.NewReplacer("-", "_", ".", "_").Replace(s)
 }
 
 // placeholder is a value that says nothing.

@@ -94,6 +94,7 @@ func TestRedact(t *testing.T) {
 		{"YAML", "db:\n  password: correct horse # from Bob\n  port: 1", "db:\n  password: [redacted:password/13] # from Bob\n  port: 1"},
 		{"YAML block", "tls:\n  secret: |\n    line one\n\n    line two\n  port: 1\n", "tls:\n  secret: |\n    [redacted:secret/22]\n  port: 1\n"},
 		{"YAML flow", "db: {password: hunter2, port: 1}", "db: {password: [redacted:password/7], port: 1}"},
+		{"YAML flow list", "passwords: 2\npassword: [a1, b2]\nport: 1", "passwords: 2\npassword: [[redacted:password/2], [redacted:password/2]]\nport: 1"},
 		{"YAML list", "- token: abc\n- port: 1", "- token: [redacted:token/3]\n- port: 1"},
 		{"TOML", `api_key = "abc"`, `api_key = "[redacted:api_key/3]"`},
 		{"INI with spaces", "[db]\npassword = hunter2\nport = 1", "[db]\npassword = [redacted:password/7]\nport = 1"},
@@ -105,6 +106,7 @@ func TestRedact(t *testing.T) {
 		{"Go struct", "config {User:shop Password:hunter2 Port:1}", "config {User:shop Password:[redacted:password/7] Port:1}"},
 		{"Kubernetes environment in YAML", "env:\n- name: DB_PASSWORD\n  value: hunter2\n- name: PORT\n  value: \"80\"", "env:\n- name: DB_PASSWORD\n  value: [redacted:password/7]\n- name: PORT\n  value: \"80\""},
 		{"Kubernetes environment in JSON", `{"env":[{"name":"DB_PASSWORD","value":"hunter2"},{"name":"PORT","value":"80"}]}`, `{"env":[{"name":"DB_PASSWORD","value":"[redacted:password/7]"},{"name":"PORT","value":"80"}]}`},
+		{"Kubernetes environment in Go", "{Name:DB_PASSWORD Value:hunter2 ValueFrom:nil}", "{Name:DB_PASSWORD Value:[redacted:password/7] ValueFrom:nil}"},
 		{"kubectl describe", "    Environment:\n      DB_PASSWORD:  hunter2\n      PORT:         80", "    Environment:\n      DB_PASSWORD:  [redacted:password/7]\n      PORT:         80"},
 		{"flag", "run --db-password hunter2 --port 80", "run --db-password [redacted:password/7] --port 80"},
 		{"flag with equals", "run --token=abc --port=80", "run --token=[redacted:token/3] --port=80"},
@@ -230,11 +232,16 @@ func FuzzRedactTwiceIsOnce(f *testing.F) {
 	})
 }
 
+// BenchmarkRedact goes through a log, and through the same as one line.
 func BenchmarkRedact(b *testing.B) {
-	line := "2026-03-01T12:00:00Z INFO checkout: GET /cart?id=7 200 trace_id=4bf92f3577b34da6a3ce929d0e0e4736 user=bob took=12ms\n"
-	doc := []byte(strings.Repeat(line, 10_000) + "password=hunter2\n")
-	b.SetBytes(int64(len(doc)))
-	for b.Loop() {
-		redact.Redact(doc)
+	line := `{"ts":"2026-03-01T12:00:00Z","msg":"GET https://shop/cart?id=7 200","agent":"curl/8.0","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","user":"bob","token":"abc","api_key":12}`
+	for name, end := range map[string]string{"lines": "\n", "one line": ","} {
+		b.Run(name, func(b *testing.B) {
+			doc := []byte(strings.Repeat(line+end, 10_000))
+			b.SetBytes(int64(len(doc)))
+			for b.Loop() {
+				redact.Redact(doc)
+			}
+		})
 	}
 }

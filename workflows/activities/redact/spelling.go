@@ -9,47 +9,109 @@ import (
 type spelling struct {
 	// what names the secret in its mark.
 	what string
-	re   *regexp.Regexp
-	// group is the submatch that is the secret.
-	group int
+	// begins are the texts that the spelling can begin with, of which one is
+	// looked for before the expression is tried: that is many times faster
+	// than trying the expression everywhere.
+	begins []string
+	// fold says that the case of begins does not matter.
+	fold bool
+	// inside says that the spelling may begin in the middle of a word.
+	inside bool
+	// re matches from there on. Its first group is the secret, or all of it
+	// when there is no group.
+	re *regexp.Regexp
 	// only, if not nil, has to agree.
 	only func(secret []byte) bool
+}
+
+// token is a spelling that is a secret as a whole.
+func token(what, expr string, begins ...string) spelling {
+	return spelling{what: what, begins: begins, re: regexp.MustCompile(`^(?:` + expr + `)`)}
+}
+
+// place is a spelling around a secret, which is the group of the expression.
+func place(what, expr string, begins ...string) spelling {
+	return spelling{what: what, begins: begins, fold: true, inside: true, re: regexp.MustCompile(`(?i)^(?:` + expr + `)`)}
+}
+
+// and lets only have the last word.
+func (s spelling) and(only func(secret []byte) bool) spelling {
+	s.only = only
+	return s
+}
+
+// apart asks that the spelling begins a word.
+func (s spelling) apart() spelling {
+	s.inside = false
+	return s
 }
 
 // replace takes the secrets of one spelling out of b and adds their number to
 // n.
 func (s spelling) replace(b []byte, n int) ([]byte, int) {
-	matches := s.re.FindAllSubmatchIndex(b, -1)
-	if matches == nil {
-		return b, n
+	for _, begin := range s.begins {
+		b, n = s.replaceAt(begin, b, n)
 	}
-	out := make([]byte, 0, len(b))
+	return b, n
+}
+
+func (s spelling) replaceAt(begin string, b []byte, n int) ([]byte, int) {
+	var out []byte
 	from := 0
-	for _, m := range matches {
-		start, end := m[2*s.group], m[2*s.group+1]
+	search := b
+	if s.fold {
+		search = lower(b)
+	}
+	for at := 0; ; {
+		i := bytes.Index(search[at:], []byte(begin))
+		if i < 0 {
+			break
+		}
+		i += at
+		at = i + 1
+		if !s.inside && i > 0 && isWordByte(b[i-1]) {
+			continue
+		}
+		m := s.re.FindSubmatchIndex(b[i:])
+		if m == nil {
+			continue
+		}
+		start, end := i+m[len(m)-2], i+m[len(m)-1]
 		secret := b[start:end]
 		if isPlaceholder(secret) || s.only != nil && !s.only(secret) {
 			continue
 		}
 		out = append(out, b[from:start]...)
 		out = append(out, mark(s.what)...)
-		from = end
+		from, at = end, end
 		n++
+	}
+	if from == 0 {
+		return b, n
 	}
 	return append(out, b[from:]...), n
 }
 
-func whole(what, expr string) spelling {
-	return spelling{what: what, re: regexp.MustCompile(expr)}
+// lower is b with ASCII letters in lower case, and nothing else changed, so
+// that places in it are places in b.
+func lower(b []byte) []byte {
+	out := make([]byte, len(b))
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		out[i] = c
+	}
+	return out
 }
 
-func part(what, expr string) spelling {
-	return spelling{what: what, re: regexp.MustCompile(expr), group: 1}
+func isWordByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
 }
 
-func partIf(what, expr string, only func([]byte) bool) spelling {
-	return spelling{what: what, re: regexp.MustCompile(expr), group: 1, only: only}
-}
+// header is what may stand between the name of a header and its value, also in
+// JSON, in a list in JSON and inside of a JSON string.
+const header = `\\*["']?\s*[:=]\s*\[?\s*\\*["']?`
 
 // spellings are tried in this order: what spans lines first, then tokens, then
 // places where a secret stands without a name.
@@ -66,54 +128,53 @@ func partIf(what, expr string, only func([]byte) bool) spelling {
 // https://github.com/nats-io/nkeys
 // https://developer.hashicorp.com/vault/docs/concepts/tokens
 var spellings = []spelling{
-	part("private_key", `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----([^\[][\s\S]*?)-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----`),
+	place("private_key", `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----([^\[][\s\S]*?)-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----`, "-----begin "),
 	// One that is cut off.
-	part("private_key", `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----((?:[A-Za-z0-9+/=:,\s-]|\\[nr])+)`),
-	// One in base64, as in a kubeconfig. The lines after "-----BEGIN " are
+	place("private_key", `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----((?:[A-Za-z0-9+/=:,\s-]|\\[nr])+)`, "-----begin "),
+	// One in base64, as in a kubeconfig. What follows "-----BEGIN " there is
 	// "RSA PRIVATE", "PRIVATE KEY", "EC PRIVATE", "OPENSSH PRIVATE" and
 	// "ENCRYPTED PRIVATE".
-	whole("private_key", `LS0tLS1CRUdJTi(?:BSU0EgUFJJVkFUR|BQUklWQVRFIEtFW|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVE|BFTkNSWVBURUQgUFJJVkFUR)[A-Za-z0-9+/=]*`),
+	token("private_key", `LS0tLS1CRUdJTi(?:BSU0EgUFJJVkFUR|BQUklWQVRFIEtFW|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVE|BFTkNSWVBURUQgUFJJVkFUR)[A-Za-z0-9+/=]*`, "LS0tLS1CRUdJTi"),
 
-	whole("aws_access_key", `\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b`),
-	whole("github_token", `\bgh[pousr]_[A-Za-z0-9]{30,255}\b`),
-	whole("github_token", `\bgithub_pat_[A-Za-z0-9_]{22,255}`),
-	whole("gitlab_token", `\bgl(?:pat|dt|rt|cbt|ptt|ft|soat)-[A-Za-z0-9_.-]{20,}`),
-	whole("slack_token", `\bxox[a-z](?:\.xox[a-z])?-[A-Za-z0-9-]{10,}`),
-	whole("slack_token", `\bxapp-[0-9]-[A-Za-z0-9-]{10,}`),
-	part("slack_webhook", `\bhttps://hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9/_-]+)`),
-	whole("stripe_key", `\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{10,}`),
-	whole("webhook_secret", `\bwhsec_[A-Za-z0-9+/=]{16,}`),
-	whole("npm_token", `\bnpm_[A-Za-z0-9]{36}\b`),
-	whole("google_api_key", `\bAIza[A-Za-z0-9_-]{35}`),
-	whole("google_token", `\bya29\.[A-Za-z0-9_-]{20,}`),
-	whole("google_client_secret", `\bGOCSPX-[A-Za-z0-9_-]{20,}`),
-	whole("pagerduty_token", `\b(?:u|pd[a-z]{2})\+[A-Za-z0-9_-]{18,}`),
-	whole("sendgrid_key", `\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`),
-	whole("twilio_key", `\bSK[0-9a-f]{32}\b`),
-	whole("vault_token", `\bhv[sbr]\.[A-Za-z0-9_-]{20,}`),
-	whole("digitalocean_token", `\bdo[opr]_v1_[0-9a-f]{64}\b`),
-	whole("docker_token", `\bdckr_(?:pat|oat)_[A-Za-z0-9_-]{20,}`),
-	whole("pypi_token", `\bpypi-[A-Za-z0-9_-]{50,}`),
-	whole("grafana_token", `\bgl(?:sa|c)_[A-Za-z0-9+/=_]{20,}`),
-	whole("model_api_key", `\bsk-[A-Za-z0-9_-]{32,}`),
-	whole("launchdarkly_key", `\b(?:sdk|api|mob)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`),
-	whole("nats_seed", `\bS[AUONCX][A-Z2-7]{56}\b`),
-	whole("jwt", `\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}`),
+	token("aws_access_key", `A[KSBC][IC]A[A-Z0-9]{16}\b`, "AKIA", "ASIA", "ABIA", "ACCA"),
+	token("github_token", `gh[pousr]_[A-Za-z0-9]{30,255}\b`, "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
+	token("github_token", `github_pat_[A-Za-z0-9_]{22,255}`, "github_pat_"),
+	token("gitlab_token", `gl(?:pat|dt|rt|cbt|ptt|ft|soat)-[A-Za-z0-9_.-]{20,}`, "glpat-", "gldt-", "glrt-", "glcbt-", "glptt-", "glft-", "glsoat-"),
+	token("slack_token", `xox[a-z](?:\.xox[a-z])?-[A-Za-z0-9-]{10,}`, "xox"),
+	token("slack_token", `xapp-[0-9]-[A-Za-z0-9-]{10,}`, "xapp-"),
+	place("slack_webhook", `//hooks\.slack\.com/(?:services|workflows|triggers)/([A-Za-z0-9/_-]+)`, "//hooks.slack.com/"),
+	token("stripe_key", `[sr]k_(?:live|test)_[A-Za-z0-9]{10,}`, "sk_", "rk_"),
+	token("webhook_secret", `whsec_[A-Za-z0-9+/=]{16,}`, "whsec_"),
+	token("npm_token", `npm_[A-Za-z0-9]{36}\b`, "npm_"),
+	token("google_api_key", `AIza[A-Za-z0-9_-]{35}`, "AIza"),
+	token("google_token", `ya29\.[A-Za-z0-9_-]{20,}`, "ya29."),
+	token("google_client_secret", `GOCSPX-[A-Za-z0-9_-]{20,}`, "GOCSPX-"),
+	token("pagerduty_token", `(?:u|pd[a-z]{2})\+[A-Za-z0-9_-]{18,}`, "u+", "pd"),
+	token("sendgrid_key", `SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}`, "SG."),
+	token("twilio_key", `SK[0-9a-f]{32}\b`, "SK"),
+	token("vault_token", `hv[sbr]\.[A-Za-z0-9_-]{20,}`, "hvs.", "hvb.", "hvr."),
+	token("digitalocean_token", `do[opr]_v1_[0-9a-f]{64}\b`, "doo_v1_", "dop_v1_", "dor_v1_"),
+	token("docker_token", `dckr_(?:pat|oat)_[A-Za-z0-9_-]{20,}`, "dckr_"),
+	token("pypi_token", `pypi-[A-Za-z0-9_-]{50,}`, "pypi-"),
+	token("grafana_token", `gl(?:sa|c)_[A-Za-z0-9+/=_]{20,}`, "glsa_", "glc_"),
+	token("model_api_key", `sk-[A-Za-z0-9_-]{32,}`, "sk-"),
+	token("launchdarkly_key", `(?:sdk|api|mob)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`, "sdk-", "api-", "mob-"),
+	token("nats_seed", `S[AUONCX][A-Z2-7]{56}\b`, "SA", "SU", "SO", "SN", "SC", "SX"),
+	token("jwt", `eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}`, "eyJ"),
 
-	// A header, also in JSON, in a list in JSON and inside a JSON string.
-	part("authorization", `(?i)authorization\\*["']?\s*[:=]\s*\[?\s*\\*["']?(?:bearer|basic|token|digest|negotiate|apikey|aws4-hmac-sha256|genie?key)\s+([^"'\\\r\n\[\]]+)`),
-	partIf("authorization", `(?i)authorization\\*["']?\s*[:=]\s*\[?\s*\\*["']?([^\s"'\\\[\]{}]{8,})`, notScheme),
-	partIf("bearer_token", `(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{12,})`, looksIssued),
-	part("cookie", `(?i)\bset-cookie\\*["']?\s*[:=]\s*\[?\s*\\*["']?[^\s=;"']+=([^\s;"'\\\[\]]+)`),
-	part("cookies", `(?i)(?:^|[^-\w])cookie\\*["']?\s*[:=]\s*\[?\s*\\*["']?([^\s=;"'\[\]]+=[^"'\\\r\n\[\]]+)`),
+	place("authorization", `authorization`+header+`(?:bearer|basic|token|digest|negotiate|apikey|aws4-hmac-sha256|geniekey)\s+([^"'\\\r\n\[\]]+)`, "authorization"),
+	place("authorization", `authorization`+header+`([^\s"'\\\[\]{}]{8,})`, "authorization").and(notScheme),
+	place("bearer_token", `bearer\s+([A-Za-z0-9._~+/=-]{12,})`, "bearer").apart().and(looksIssued),
+	place("cookie", `set-cookie`+header+`[^\s=;"']+=([^\s;"'\\\[\]]+)`, "set-cookie"),
+	place("cookies", `cookie`+header+`([^\s=;"'\[\]]+=[^"'\\\r\n\[\]]+)`, "cookie").apart(),
 
-	part("url_password", `[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@"'<>\[]*:([^\s/"'<>?#]+)@`),
-	part("url_user", `[A-Za-z][A-Za-z0-9+.-]*://([^\s/:@"'<>?#]{16,})@`),
-	part("url_parameter", `(?i)[?&](?:[a-z0-9_.-]*(?:token|secret|password|passwd|pwd|signature|credential|api[_-]?key)|key|sig|code|auth)=([^&\s"'#\\<>]+)`),
-	part("password", `(?i)<(?:[a-z0-9_.:-]*(?:password|passwd|secret|token|apikey))>([^<]+)</`),
-	part("password", `(?i)\b(?:identified\s+by|password)\s+'([^'\r\n]+)'`),
-	part("password", `(?i)\bcurl\b[^\r\n]*?\s(?:-u|--user)[\s=]+["']?[^\s:"']+:([^\s"']+)`),
-	part("password", `(?i)\blogin\s+\S+\s+password\s+(\S+)`),
+	place("url_password", `://[^\s/:@"'<>\[]*:([^\s/"'<>?#]+)@`, "://"),
+	place("url_user", `://([^\s/:@"'<>?#]{16,})@`, "://"),
+	place("url_parameter", `[?&](?:[a-z0-9_.-]*(?:token|secret|password|passwd|pwd|signature|credential|api[_-]?key)|key|sig|code|auth)=([^&\s"'#\\<>]+)`, "?", "&"),
+	place("password", `<(?:[a-z0-9_.:-]*(?:password|passwd|secret|token|apikey))>([^<]+)</`, "<"),
+	place("password", `(?:identified\s+by|password)\s+'([^'\r\n]+)'`, "identified", "password").apart(),
+	place("password", `curl\b[^\r\n]{0,400}?\s(?:-u|--user)[\s=]+["']?[^\s:"']+:([^\s"']+)`, "curl").apart(),
+	place("password", `login\s+\S+\s+password\s+(\S+)`, "login").apart(),
 }
 
 // notScheme tells a bare credential from the word before one, and from prose.

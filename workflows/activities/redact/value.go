@@ -8,10 +8,10 @@ import (
 // span is where a value stands, without its quotes.
 type span struct{ start, end int }
 
-// valuesAt finds the value that begins at start, after a name at key and a
-// separator at sep. A list in brackets has several; a name with nothing behind
-// it has none.
-func valuesAt(b []byte, key, sep, start int) []span {
+// valuesAt finds the value behind a name. A list in brackets has several; a
+// name with nothing behind it has none.
+func valuesAt(b []byte, f found) []span {
+	start := f.value
 	if start >= len(b) {
 		return nil
 	}
@@ -21,12 +21,12 @@ func valuesAt(b []byte, key, sep, start int) []span {
 	case c == '[' && !bytes.HasPrefix(b[start:], []byte(opening)):
 		return listAt(b, start+1)
 	case (c == '|' || c == '>') && blockHeader.Match(b[start:]):
-		return blockAt(b, key, start)
+		return blockAt(b, f.key, start)
 	default:
 		if s, ok := quotedAt(b, start); ok {
 			return []span{s}
 		}
-		return []span{bareAt(b, key, sep, start)}
+		return []span{bareAt(b, f)}
 	}
 }
 
@@ -59,29 +59,36 @@ func quotedAt(b []byte, start int) (span, bool) {
 	return span{open + 1, len(b)}, true
 }
 
-// listAt finds the strings of a list up to its closing bracket.
+// listAt finds the elements of a list up to its closing bracket, or to the end
+// of the line if they have no quotes.
 func listAt(b []byte, start int) []span {
 	var out []span
 	for i := start; i < len(b); {
-		switch c := b[i]; {
-		case c == ']':
+		switch b[i] {
+		case ']':
 			return out
-		case c == '"' || c == '\'' || c == '\\':
-			s, ok := quotedAt(b, i)
-			if !ok {
+		case ',', ' ', '\t', '\n', '\r':
+			i++
+			continue
+		}
+		s, ok := quotedAt(b, i)
+		if !ok {
+			n := bytes.IndexAny(b[i:], ",]\r\n")
+			if n < 0 {
+				n = len(b) - i
+			}
+			out = append(out, span{i, i + n})
+			if i += n; i >= len(b) || b[i] != ',' {
 				return out
 			}
-			out = append(out, s)
-			i = s.end
-			for i < len(b) && b[i] == '\\' {
-				i++
-			}
-			i++
-		case c == ',' || c == ' ' || c == '\t' || c == '\n' || c == '\r':
-			i++
-		default:
-			return out
+			continue
 		}
+		out = append(out, s)
+		i = s.end
+		for i < len(b) && b[i] == '\\' {
+			i++
+		}
+		i++
 	}
 	return out
 }
@@ -92,8 +99,7 @@ var blockHeader = regexp.MustCompile(`^[|>][+-]?[0-9]?[+-]?[ \t]*\r?\n`)
 // blockAt finds the lines of a YAML block: all that are indented further than
 // the line of its name.
 func blockAt(b []byte, key, start int) []span {
-	line := bytes.LastIndexByte(b[:key], '\n') + 1
-	outer := indent(b[line:])
+	outer := indent(b[bytes.LastIndexByte(b[:key], '\n')+1:])
 	first := start + bytes.IndexByte(b[start:], '\n') + 1
 	end := first
 	for end < len(b) {
@@ -127,6 +133,24 @@ func indent(b []byte) int {
 // lineStart is what may stand before a name that has its line to itself.
 var lineStart = regexp.MustCompile(`^[ \t]*(?:- )?[ \t]*(?:export |set |declare -x )?$`)
 
+// longestLead bounds what may stand before a name that has its line to itself,
+// in bytes.
+const longestLead = 256
+
+// opensLine reports whether a name has its line to itself.
+func (f found) opensLine(b []byte) bool {
+	lead := b[max(0, f.key-longestLead):f.key]
+	line := bytes.LastIndexByte(lead, '\n') + 1
+	return (line > 0 || len(lead) < longestLead) && lineStart.Match(lead[line:])
+}
+
+func lineEnd(b []byte, start int) int {
+	if i := bytes.IndexByte(b[start:], '\n'); i >= 0 {
+		return start + i
+	}
+	return len(b)
+}
+
 // nextPair begins another name and value on the same line.
 var nextPair = regexp.MustCompile(`[ \t,]+[A-Za-z_][A-Za-z0-9_.-]*=`)
 
@@ -136,13 +160,10 @@ var comment = regexp.MustCompile(`[ \t]+#`)
 // bareAt finds a value without quotes. A name at the beginning of its line has
 // the whole line, as in YAML and in files of variables; any other has what
 // stands up to the next space or separator.
-func bareAt(b []byte, key, sep, start int) span {
-	end := len(b)
-	if i := bytes.IndexByte(b[start:], '\n'); i >= 0 {
-		end = start + i
-	}
-	line := bytes.LastIndexByte(b[:key], '\n') + 1
-	if lineStart.Match(b[line:key]) && bytes.IndexByte(b[sep:start], '"') < 0 {
+func bareAt(b []byte, f found) span {
+	start := f.value
+	if f.opensLine(b) && bytes.IndexByte(b[f.end:start], '"') < 0 {
+		end := lineEnd(b, start)
 		for _, re := range []*regexp.Regexp{nextPair, comment} {
 			if m := re.FindIndex(b[start:end]); m != nil {
 				end = start + m[0]
@@ -151,17 +172,18 @@ func bareAt(b []byte, key, sep, start int) span {
 		return span{start, start + len(bytes.TrimRight(b[start:end], " \t\r"))}
 	}
 	depth := 0
-	for i := start; i < end; i++ {
-		switch b[i] {
+	end := start
+	for ; end < len(b) && b[end] != '\n'; end++ {
+		switch b[end] {
 		case '(', '[', '{':
 			depth++
 		case ')', ']', '}':
 			if depth--; depth < 0 {
-				return span{start, i}
+				return span{start, end}
 			}
 		case ' ', '\t', '\r', ';', '&', '"', '\'', '`', '\\', '<':
-			if depth <= 0 || b[i] == '"' {
-				return trimPair(b, start, i)
+			if depth <= 0 || b[end] == '"' {
+				return trimPair(b, start, end)
 			}
 		}
 	}

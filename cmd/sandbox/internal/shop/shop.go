@@ -38,8 +38,9 @@ type Shop struct {
 	orders   atomic.Int64
 }
 
-// Open starts the services without any release. Each answers 503 until it is
-// told its version by Service.Release.
+// Open starts the services. Storefront and payments run their good release,
+// as they have for weeks; checkout answers 503 until it is told its version by
+// Service.Release.
 func Open() (*Shop, error) {
 	s := &Shop{services: map[string]*Service{}, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
 	payments, err := start(Payments, map[string]behaviour{GoodRelease: charge, "v40": charge})
@@ -47,6 +48,7 @@ func Open() (*Shop, error) {
 		return nil, err
 	}
 	s.services[Payments] = payments
+	payments.Release(GoodRelease)
 	checkout, err := start(Checkout, map[string]behaviour{
 		"v40":       s.checkout(payments.URL, price),
 		GoodRelease: s.checkout(payments.URL, price),
@@ -63,6 +65,7 @@ func Open() (*Shop, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.services[Storefront] = storefront
+	storefront.Release(GoodRelease)
 	return s, nil
 }
 

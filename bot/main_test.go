@@ -1,0 +1,213 @@
+package bot_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	sdklog "go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/backout/backout/bot"
+	"github.com/backout/backout/workflows/incident"
+	"github.com/backout/backout/workflows/worker/embedded"
+)
+
+// temporalClient reaches the one Temporal server of all tests; each test has
+// incidents and channels of its own.
+var temporalClient client.Client
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	fail := func(err error) int {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	dir, err := os.MkdirTemp("", "bot")
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	server, err := embedded.Start(context.Background(), embedded.Options{
+		Dir: dir, UIPort: embedded.UIOff, Synchronous: embedded.SyncNormal, Logger: slog.New(slog.DiscardHandler),
+		SearchAttributes: map[string]enumspb.IndexedValueType{
+			incident.SearchPhase: enumspb.INDEXED_VALUE_TYPE_KEYWORD, incident.SearchService: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+			incident.SearchSeverity: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
+		},
+	})
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = server.Stop() }()
+	temporalClient, err = client.Dial(client.Options{
+		HostPort: server.Address(), Namespace: embedded.DefaultNamespace, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+	if err != nil {
+		return fail(err)
+	}
+	defer temporalClient.Close()
+	w := worker.New(temporalClient, incident.TaskQueue, worker.Options{})
+	w.RegisterWorkflowWithOptions(standIn, workflow.RegisterOptions{Name: incident.WorkflowIncident})
+	if err := w.Start(); err != nil {
+		return fail(err)
+	}
+	defer w.Stop()
+	return m.Run()
+}
+
+func planDigest(option string) string { return incident.DigestOf([]byte(option)) }
+
+// standIn speaks the incident's contract with the simplest rules there can be:
+// the first approval of a plan counts, a resolved page or "close" ends it, and
+// "escalate" answers only after the next "options".
+func standIn(ctx workflow.Context, in incident.IncidentInput) error {
+	v := incident.View{
+		Key: in.Key, Phase: incident.PhaseDeciding, Severity: incident.Sev2, Service: "checkout", Ranking: incident.Ranking{Likely: -1},
+		Options: []incident.Option{{
+			ID: "o1", Title: "Back to v41", Digest: planDigest("o1"), Tier: incident.TierOnCall, Recommended: true,
+			Plan: incident.Plan{Service: "checkout", Actions: []incident.Action{{Kind: "x", Reversible: true, Target: incident.Target{System: "shop", Path: "checkout"}}}},
+		}},
+	}
+	results := map[string]incident.Result{}
+	over, refreshed, approved := false, false, ""
+	keep := func(id string, r incident.Result) (incident.Result, error) {
+		v.Revision++
+		r.Revision = v.Revision
+		results[id] = r
+		return r, nil
+	}
+	handlers := map[string]any{
+		incident.UpdatePage: func(_ workflow.Context, p incident.Page) (incident.Result, error) {
+			if r, ok := results["page"+p.EventID]; ok {
+				r.Outcome = incident.OutcomeDuplicate
+				return r, nil
+			}
+			v.Title, v.Timeline = p.Title, append(v.Timeline, incident.Event{ID: p.EventID, Kind: incident.EventPage, At: p.OccurredAt, Text: string(p.Kind)})
+			if p.Channel != "" {
+				v.Card = incident.CardRef{Channel: p.Channel, TS: "1700000000.000100"}
+			}
+			over = over || p.Kind == incident.PageResolved
+			if p.Service != "" {
+				v.Service = p.Service
+			}
+			return keep("page"+p.EventID, incident.Result{Outcome: incident.OutcomeAccepted})
+		},
+		incident.UpdateDecide: func(_ workflow.Context, q incident.DecideRequest) (incident.Result, error) {
+			if r, ok := results["decide"+q.DecisionID]; ok {
+				return r, nil
+			}
+			r := incident.Result{Outcome: incident.OutcomeApproved}
+			switch {
+			case q.PlanDigest != planDigest(q.OptionID):
+				r = incident.Result{Outcome: incident.OutcomeStale}
+			case approved != "":
+				r = incident.Result{Outcome: incident.OutcomeLate, By: approved}
+			case q.Answer == incident.AnswerRefuse:
+				r = incident.Result{Outcome: incident.OutcomeRefused}
+			default:
+				approved = q.Actor.String()
+			}
+			v.Decisions = append(v.Decisions, incident.Decision{ID: q.DecisionID, OptionID: q.OptionID, Answer: q.Answer, Actor: q.Actor, Outcome: r.Outcome, Reason: q.Reason, BreakGlass: q.BreakGlass})
+			return keep("decide"+q.DecisionID, r)
+		},
+		incident.UpdateCommand: func(ctx workflow.Context, q incident.CommandRequest) (incident.Result, error) {
+			v.Timeline = append(v.Timeline, incident.Event{ID: q.CommandID, Kind: incident.EventCommand, Text: string(q.Verb), Actor: q.Actor.String()})
+			refreshed = refreshed || q.Verb == incident.VerbRefresh
+			if q.Verb == incident.VerbEscalate {
+				if err := workflow.Await(ctx, func() bool { return refreshed }); err != nil {
+					return incident.Result{}, err
+				}
+			}
+			over = over || q.Verb == incident.VerbClose
+			return keep("command"+q.CommandID, incident.Result{Outcome: incident.OutcomeAccepted, Reason: "the answer to " + string(q.Verb)})
+		},
+	}
+	if err := workflow.SetQueryHandler(ctx, incident.QueryView, func() (incident.View, error) { return v, nil }); err != nil {
+		return err
+	}
+	for _, name := range []string{incident.UpdatePage, incident.UpdateDecide, incident.UpdateCommand} {
+		if err := workflow.SetUpdateHandler(ctx, name, handlers[name]); err != nil {
+			return err
+		}
+	}
+	if err := workflow.UpsertTypedSearchAttributes(ctx,
+		temporal.NewSearchAttributeKeyKeyword(incident.SearchPhase).ValueSet(string(v.Phase)),
+		temporal.NewSearchAttributeKeyKeyword(incident.SearchService).ValueSet("checkout"),
+	); err != nil {
+		return err
+	}
+	return workflow.Await(ctx, func() bool { return over && workflow.AllHandlersFinished(ctx) })
+}
+
+var (
+	serialMutex sync.Mutex
+	serial      int
+)
+
+// unique is a name that no other test has.
+func unique(prefix string) string {
+	serialMutex.Lock()
+	defer serialMutex.Unlock()
+	serial++
+	return fmt.Sprintf("%s%04d", prefix, serial)
+}
+
+var opened = time.Date(2026, 3, 14, 3, 12, 8, 0, time.UTC)
+
+func page(id, event string, kind incident.PageKind) incident.Page {
+	return incident.Page{
+		EventID: event, Source: incident.SourcePagerDuty, Kind: kind, IncidentID: id, Title: "errors", Severity: incident.Sev2,
+		OccurredAt: opened, OpenedAt: opened,
+	}
+}
+
+// begin opens an incident with its card in a channel, and waits until lists
+// show it.
+func begin(t *testing.T, g *bot.Gateway, channel string) string {
+	t.Helper()
+	p := page(unique("Q"), "first", incident.PageTriggered)
+	p.Channel = channel
+	_, err := g.Page(t.Context(), p)
+	require.NoError(t, err)
+	key := incident.Key(p.Source, p.IncidentID)
+	require.Eventually(t, func() bool {
+		list, err := g.List(t.Context())
+		require.NoError(t, err)
+		for _, s := range list {
+			if s.Key == key {
+				return true
+			}
+		}
+		return false
+	}, 10*time.Second, 20*time.Millisecond)
+	t.Cleanup(func() {
+		_ = temporalClient.TerminateWorkflow(context.WithoutCancel(t.Context()), incident.WorkflowID(key), "", "the test is over")
+	})
+	return key
+}
+
+// unreachable is a gateway to a Temporal that is not there.
+func unreachable(t *testing.T) *bot.Gateway {
+	t.Helper()
+	c, err := client.NewLazyClient(client.Options{HostPort: "127.0.0.1:1", Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return bot.NewGateway(c)
+}
+
+func viewOf(t *testing.T, g *bot.Gateway, key string) incident.View {
+	t.Helper()
+	v, err := g.View(t.Context(), key)
+	require.NoError(t, err)
+	return v
+}

@@ -1,0 +1,376 @@
+package bot_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slack-go/slack"
+	"github.com/stretchr/testify/require"
+
+	"github.com/backout/backout/bot"
+	"github.com/backout/backout/bot/views"
+	fakeslack "github.com/backout/backout/test/fakes/slack"
+	"github.com/backout/backout/workflows/incident"
+)
+
+// office is a workspace with the bot in it, over HTTP or Socket Mode.
+type office struct {
+	*fakeslack.Server
+
+	t       *testing.T
+	gateway *bot.Gateway
+	server  *bot.Server
+	url     string
+	log     *journal
+	channel string
+	api     *slack.Client
+}
+
+func open(t *testing.T, o bot.Options, socket bool) *office {
+	t.Helper()
+	channel := unique("C0")
+	f, err := fakeslack.Start(t.Context(), fakeslack.Options{
+		Users: []fakeslack.User{{ID: "U0ADA", Name: "ada", RealName: "Ada"}, {ID: "U0BOB", Name: "bob", RealName: "Bob"}},
+		Channels: []fakeslack.Channel{
+			{ID: channel, Name: "incidents", Members: []string{fakeslack.DefaultBotUserID, "U0ADA", "U0BOB"}},
+			{ID: channel + "X", Name: "elsewhere", Members: []string{fakeslack.DefaultBotUserID, "U0ADA"}},
+		},
+		Limits:   fakeslack.Limits{Off: true},
+		Delivery: fakeslack.Delivery{Retries: []time.Duration{10 * time.Millisecond, 10 * time.Millisecond, 10 * time.Millisecond}},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	api := slack.New(f.BotToken(), slack.OptionAPIURL(f.APIURL()), slack.OptionAppLevelToken(f.AppToken()))
+	o.Slack = &bot.SlackOptions{
+		API: api, SigningSecret: f.SigningSecret(), Command: "/rollback", Services: func() []string { return []string{"cart", "checkout"} },
+	}
+	if o.Gateway == nil {
+		o.Gateway = bot.NewGateway(temporalClient)
+	}
+	s, h, log := serve(t, o)
+	if !socket {
+		require.NoError(t, f.SetRequestURLs(t.Context(), fakeslack.RequestURLs{
+			Commands: h.URL + "/slack/commands", Interactivity: h.URL + "/slack/interactions", Events: h.URL + "/slack/events",
+		}))
+	}
+	return &office{Server: f, t: t, gateway: o.Gateway, server: s, url: h.URL, log: log, channel: channel, api: api}
+}
+
+// card posts the incident's card and returns its timestamp.
+func (o *office) card(key string) string {
+	o.t.Helper()
+	card := views.NewCard(viewOf(o.t, bot.NewGateway(temporalClient), key))
+	_, ts, err := o.api.PostMessageContext(o.t.Context(), o.channel, slack.MsgOptionBlocks(card.Blocks...), slack.MsgOptionText(card.Text, false))
+	require.NoError(o.t, err)
+	return ts
+}
+
+// told waits until a person was told something with that text, and returns it.
+func (o *office) told(user, text string) fakeslack.Message {
+	o.t.Helper()
+	var found fakeslack.Message
+	err := o.WaitFor(o.t.Context(), func() bool {
+		for _, m := range o.Ephemerals(user) {
+			if strings.Contains(m.Text+string(m.Blocks), text) {
+				found = m
+				return true
+			}
+		}
+		return false
+	})
+	require.NoError(o.t, err)
+	return found
+}
+
+func (o *office) slash(user, text string) fakeslack.Outcome {
+	o.t.Helper()
+	out, err := o.Slash(o.t.Context(), fakeslack.Slash{User: user, Channel: o.channel, Command: "/rollback", Text: text})
+	require.NoError(o.t, err)
+	return out
+}
+
+func (o *office) click(user, ts, action string, seen json.RawMessage) fakeslack.Outcome {
+	o.t.Helper()
+	out, err := o.Click(o.t.Context(), fakeslack.Click{User: user, Channel: o.channel, TS: ts, ActionID: action, Seen: seen})
+	require.NoError(o.t, err)
+	return out
+}
+
+func TestClicks(t *testing.T) {
+	t.Parallel()
+	for name, socket := range map[string]bool{"http": false, "socket": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := open(t, bot.Options{}, socket)
+			if socket {
+				runSocket(t, o)
+			}
+			key := begin(t, o.gateway, o.channel)
+			ts := o.card(key)
+			require.True(t, o.click("U0ADA", ts, "approve:0", nil).Acked)
+			o.told("U0ADA", "your decision starts the rollback")
+			require.True(t, o.click("U0BOB", ts, "approve:0", nil).Acked)
+			o.told("U0BOB", "Too late: slack:T0BACKOUT/U0ADA had decided already")
+			require.True(t, o.click("U0BOB", ts, "command:take_command", nil).Acked)
+			o.told("U0BOB", "the answer to take_command")
+
+			v := viewOf(t, o.gateway, key)
+			require.Len(t, v.Decisions, 2)
+			require.Equal(t, incident.Actor{Via: incident.ViaSlack, SlackTeam: "T0BACKOUT", SlackUser: "U0ADA", Channel: o.channel}, v.Decisions[0].Actor)
+			require.Len(t, o.Messages(o.channel), 1, "everything a person is told is private")
+			require.Empty(t, o.Failures())
+		})
+	}
+}
+
+func TestOldAndTamperedButtonsDoNothing(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	key := begin(t, o.gateway, o.channel)
+	ts := o.card(key)
+	seen := func(value string) json.RawMessage {
+		b, err := json.Marshal([]slack.Block{slack.NewActionBlock("decide", slack.NewButtonBlockElement("approve:0", value, slack.NewTextBlockObject(slack.PlainTextType, "Approve", false, false)))})
+		require.NoError(t, err)
+		return b
+	}
+	o.click("U0ADA", ts, "approve:0", seen(views.Ref{Key: key, Option: "o1", Digest: planDigest("what it was before"), Revision: 1}.Encode()))
+	o.told("U0ADA", "That was an old card")
+	o.click("U0ADA", ts, "approve:0", seen(`{"k":"`+key+`","o":"o1","d":"`+planDigest("o1")+`","r":1,"admin":true}`))
+	o.told("U0ADA", "does not belong to a card of Backout")
+	o.click("U0BOB", ts, "approve:0", seen(views.Ref{Key: "pagerduty/" + unique("Q"), Option: "o1", Digest: planDigest("o1"), Revision: 1}.Encode()))
+	o.told("U0BOB", "That incident is closed")
+	o.click("U0BOB", ts, "approve:0", seen(views.Ref{Key: key, Revision: 1}.Encode()))
+	o.told("U0BOB", "did not understand")
+	for _, d := range viewOf(t, o.gateway, key).Decisions {
+		require.NotEqual(t, incident.OutcomeApproved, d.Outcome)
+	}
+}
+
+func TestRefuseModal(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	key := begin(t, o.gateway, o.channel)
+	require.True(t, o.click("U0ADA", o.card(key), "refuse:0", nil).Acked)
+	modal, ok := o.Modal("U0ADA")
+	require.True(t, ok)
+	result, err := o.SubmitModal(t.Context(), fakeslack.Submit{User: "U0ADA", View: modal.ID, Values: map[string]string{"reason": "it loses <orders>"}})
+	require.NoError(t, err)
+	require.True(t, result.Acked)
+	o.told("U0ADA", "Refused, and recorded")
+	v := viewOf(t, o.gateway, key)
+	require.Len(t, v.Decisions, 1)
+	require.Equal(t, "it loses <orders>", v.Decisions[0].Reason)
+	require.Equal(t, incident.AnswerRefuse, v.Decisions[0].Answer)
+}
+
+func TestSlashCommands(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, text, want string
+		decisions        int
+	}{
+		{"menu", "", "what do you want to do", 0},
+		{"help", "help", "declares an incident", 0},
+		{"unknown", "dance <!channel>", "There is no command", 0},
+		{"status", "status", "Waiting for a decision", 0},
+		{"approve shows the plan first", "approve o1", "exactly one plan", 0},
+		{"approve the plan that was seen", "approve o1 " + incident.ShortDigest(planDigest("o1")), "starts the rollback", 1},
+		{"approve another plan", "approve o1 00000000", "That was an old card", 0},
+		{"approve what", "approve", "needs an option", 0},
+		{"approve nothing", "approve o9", "no option o9", 0},
+		{"refuse", "refuse o1 it is wrong", "Refused, and recorded", 1},
+		{"refuse without a reason", "refuse o1", "needs a reason", 0},
+		{"break-glass", "break-glass o1 " + incident.ShortDigest(planDigest("o1")) + " nobody answers", "starts the rollback", 1},
+		{"break-glass without a reason", "break-glass o1 " + incident.ShortDigest(planDigest("o1")), "needs a reason", 0},
+		{"options", "options", "the answer to refresh", 0},
+		{"command", "take", "the answer to take_command", 0},
+		{"cancel", "cancel", "the answer to cancel", 0},
+		{"redo", "redo", "the answer to redo", 0},
+		{"close", "close", "the answer to close", 0},
+		{"list", "list", "Open incidents", 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := open(t, bot.Options{}, false)
+			key := begin(t, o.gateway, o.channel)
+			out := o.slash("U0ADA", tt.text)
+			require.True(t, out.Acked)
+			require.Empty(t, out.Reason)
+			o.told("U0ADA", tt.want)
+			require.Len(t, viewOf(t, o.gateway, key).Decisions, tt.decisions)
+			require.Empty(t, o.Messages(o.channel))
+		})
+	}
+}
+
+func TestSeveralIncidentsAreAskedFor(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	first, second := begin(t, o.gateway, o.channel), begin(t, o.gateway, o.channel)
+	o.slash("U0ADA", "take")
+	asked := o.told("U0ADA", "Which incident do you mean")
+	require.Contains(t, string(asked.Blocks), first)
+	require.Contains(t, string(asked.Blocks), second)
+	out, err := o.Click(t.Context(), fakeslack.Click{User: "U0ADA", Channel: o.channel, TS: asked.TS, ActionID: "pick", BlockID: "incident-1"})
+	require.NoError(t, err)
+	require.True(t, out.Acked)
+	o.told("U0ADA", "the answer to take_command")
+	o.slash("U0BOB", "options "+first)
+	o.told("U0BOB", "the answer to refresh")
+}
+
+func TestDeclare(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	o.slash("U0ADA", "declare")
+	modal, ok := o.Modal("U0ADA")
+	require.True(t, ok)
+	submit := func(title string) fakeslack.SubmitResult {
+		result, err := o.SubmitModal(t.Context(), fakeslack.Submit{User: "U0ADA", View: modal.ID, Values: map[string]string{"service": "checkout", "title": title, "severity": "sev1"}})
+		require.NoError(t, err)
+		return result
+	}
+	require.True(t, submit("nothing works").Acked)
+	o.told("U0ADA", "Declared")
+
+	o.slash("U0BOB", "declare sev2 cart it is empty")
+	o.told("U0BOB", "Declared")
+	var titles []string
+	require.Eventually(t, func() bool {
+		list, err := o.gateway.List(t.Context())
+		require.NoError(t, err)
+		titles = nil
+		for _, s := range list {
+			if v, err := o.gateway.View(t.Context(), s.Key); err == nil && v.Card.Channel == o.channel {
+				titles = append(titles, v.Title)
+			}
+		}
+		return len(titles) == 2
+	}, 10*time.Second, 20*time.Millisecond)
+	require.ElementsMatch(t, []string{"nothing works", "it is empty"}, titles)
+
+	o.slash("U0BOB", "declare the service is not known")
+	modal, ok = o.Modal("U0BOB")
+	require.True(t, ok, "what is missing is asked for")
+	require.Contains(t, string(modal.Content), "the service is not known")
+}
+
+func TestMentions(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	key := begin(t, o.gateway, o.channel)
+	ts := o.card(key)
+	mention := func(text string) {
+		out, err := o.Mention(t.Context(), fakeslack.Say{User: "U0ADA", Channel: o.channel, Thread: ts, Text: text})
+		require.NoError(t, err)
+		require.True(t, out.Acked)
+	}
+	mention("approve o1")
+	preview := o.told("U0ADA", "exactly one plan")
+	require.Equal(t, ts, preview.ThreadTS)
+	mention("approve o1 " + incident.ShortDigest(planDigest("o1")))
+	o.told("U0ADA", "starts the rollback")
+	mention("gibberish")
+	o.told("U0ADA", "There is no command")
+	require.Len(t, viewOf(t, o.gateway, key).Decisions, 1)
+}
+
+func TestSlowAnswersFollow(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	key := begin(t, o.gateway, o.channel)
+	require.True(t, o.slash("U0ADA", "escalate").Acked, "it is acknowledged although the answer takes long")
+	o.told("U0ADA", "Recorded. The answer follows")
+	_, err := o.gateway.Command(t.Context(), key, incident.CommandRequest{CommandID: "go", Verb: incident.VerbRefresh, Actor: incident.Actor{Via: incident.ViaCLI, Login: "bob"}})
+	require.NoError(t, err)
+	o.told("U0ADA", "the answer to escalate")
+}
+
+func TestSlackWithoutTemporal(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{Gateway: unreachable(t)}, false)
+	up := bot.NewGateway(temporalClient)
+	key := begin(t, up, o.channel)
+	ts := o.card(key)
+	t.Run("button", func(t *testing.T) {
+		t.Parallel()
+		out := o.click("U0ADA", ts, "approve:0", nil)
+		require.False(t, out.Acked, "what Temporal does not have is not acknowledged")
+		require.Equal(t, http.StatusServiceUnavailable, out.Status)
+		o.told("U0ADA", "could not record this in time")
+	})
+	t.Run("command", func(t *testing.T) {
+		t.Parallel()
+		out := o.slash("U0BOB", "declare cart x")
+		require.True(t, out.Acked)
+		o.told("U0BOB", "could not record this in time")
+	})
+	t.Run("event", func(t *testing.T) {
+		t.Parallel()
+		out, err := o.Mention(t.Context(), fakeslack.Say{User: "U0ADA", Channel: o.channel, Text: "declare cart x"})
+		require.NoError(t, err)
+		require.False(t, out.Acked, "Slack sends it again")
+		require.Equal(t, http.StatusServiceUnavailable, out.Status)
+	})
+}
+
+func TestUnsignedStaleAndReplayedRequests(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	key := begin(t, o.gateway, o.channel)
+	body := "team_id=T0BACKOUT&user_id=U0ADA&channel_id=" + o.channel + "&trigger_id=1.2.3&command=%2Frollback&text=approve+" + key + "+o1+" + incident.ShortDigest(planDigest("o1"))
+	now := time.Now()
+	good := o.Sign([]byte(body), now)
+	forged := good.Clone()
+	forged.Set("X-Slack-Signature", "v0="+strings.Repeat("0", 64))
+	for name, header := range map[string]http.Header{
+		"unsigned": {}, "forged": forged, "stale": o.Sign([]byte(body), now.Add(-6*time.Minute)), "early": o.Sign([]byte(body), now.Add(6*time.Minute)),
+	} {
+		for _, path := range []string{"/slack/commands", "/slack/interactions", "/slack/events"} {
+			status, _ := send(t, http.MethodPost, o.url+path, header, body)
+			require.Equal(t, http.StatusUnauthorized, status, name)
+		}
+	}
+	require.Empty(t, viewOf(t, o.gateway, key).Decisions)
+
+	status, answer := send(t, http.MethodPost, o.url+"/slack/commands", good, body)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, answer, "starts the rollback")
+	status, _ = send(t, http.MethodPost, o.url+"/slack/commands", good, body)
+	require.Equal(t, http.StatusUnauthorized, status, "a replay is refused")
+
+	// Another process has not seen the request; its update is the same one.
+	other := open(t, bot.Options{}, false)
+	status, answer = send(t, http.MethodPost, other.url+"/slack/commands", other.Sign([]byte(body), time.Now()), body)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, answer, "starts the rollback")
+	require.Len(t, viewOf(t, o.gateway, key).Decisions, 1, "one decision, however often it is sent")
+
+	for _, secret := range []string{o.SigningSecret(), o.BotToken(), good.Get("X-Slack-Signature"), "text=approve"} {
+		require.NotContains(t, o.log.String(), secret)
+	}
+}
+
+func TestUnreadableRequests(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	for path, body := range map[string]string{
+		"/slack/commands": "%zz", "/slack/interactions": "payload=%7B", "/slack/events": `{"type":`,
+	} {
+		status, _ := send(t, http.MethodPost, o.url+path, o.Sign([]byte(body), time.Now()), body)
+		require.Equal(t, http.StatusBadRequest, status, path)
+	}
+	for path, body := range map[string]string{
+		"/slack/commands": "text=approve", "/slack/interactions": "payload=%7B%22type%22%3A%22block_actions%22%7D", "/slack/events": `{"type":"event_callback","event":{"type":"app_mention"}}`,
+	} {
+		status, _ := send(t, http.MethodPost, o.url+path, o.Sign([]byte(body), time.Now()), body)
+		require.Equal(t, http.StatusOK, status, path)
+	}
+	large := strings.Repeat("x", 1<<20+1)
+	status, _ := send(t, http.MethodPost, o.url+"/slack/events", o.Sign([]byte(large), time.Now()), large)
+	require.Equal(t, http.StatusRequestEntityTooLarge, status)
+}

@@ -1,0 +1,126 @@
+package product
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/integrations/ledger"
+)
+
+// reachTimeout bounds each look at something remote.
+const reachTimeout = 3 * time.Second
+
+func (p *program) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Print the effective configuration, the digests of the rules, and what is reachable", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.doctor(cmd.Context()) },
+	}
+}
+
+// doctor reports everything it finds, and fails if anything is wrong.
+func (p *program) doctor(ctx context.Context) error {
+	c, err := p.load()
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(p.stdout, "configuration:")
+	printConfig(p.stdout, reflect.ValueOf(c), "  ")
+	bad := 0
+	check := func(what string, err error) {
+		if err != nil {
+			bad++
+			_, _ = fmt.Fprintf(p.stdout, "  FAIL %s: %v\n", what, err)
+			return
+		}
+		_, _ = fmt.Fprintf(p.stdout, "  ok   %s\n", what)
+	}
+	_, _ = fmt.Fprintln(p.stdout, "rules:")
+	rules, err := LoadRules(c)
+	check("catalogue, runbooks and policy", err)
+	if err == nil {
+		_, _ = fmt.Fprintf(p.stdout, "  policy     %s\n  catalogue  %s\n", rules.Policy.Digest(), rules.Catalogue.Digest())
+		for _, rb := range rules.Runbooks {
+			_, _ = fmt.Fprintf(p.stdout, "  runbook    %s %s\n", rb.Digest, rb.Metadata.Name)
+		}
+	}
+	_, _ = fmt.Fprintln(p.stdout, "reachable:")
+	for _, s := range c.Systems {
+		set, err := driver.Open(ctx, []driver.System{{Name: s.Name, Type: s.Type, Decode: s.Settings.Decode}})
+		check(fmt.Sprintf("system %s (%s)", s.Name, s.Type), err)
+		if err == nil {
+			_ = set.Close()
+		}
+	}
+	_, err = openVendors(c, rules.Catalogue, p.logger(c.Log))
+	check("secrets of Slack, PagerDuty and GitHub", err)
+	if c.Temporal.Address != "" {
+		check("Temporal at "+c.Temporal.Address, dialTCP(ctx, c.Temporal.Address))
+	}
+	check("ledger", checkLedger(ctx, filepath.Join(c.Data, LedgerFile)))
+	if bad > 0 {
+		return fmt.Errorf("%d checks failed", bad)
+	}
+	return nil
+}
+
+func dialTCP(ctx context.Context, address string) error {
+	conn, err := (&net.Dialer{Timeout: reachTimeout}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// checkLedger verifies a ledger that exists; before the first start there is
+// none.
+func checkLedger(ctx context.Context, path string) error {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	l, err := ledger.OpenReadOnly(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	report, err := l.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	if !report.OK() {
+		return fmt.Errorf("entry %d (%s): %s", report.First.Seq, report.First.ID, report.First.What)
+	}
+	return nil
+}
+
+// printConfig prints every value. Secrets are in files, so there is none to
+// mask: what is printed are names of files.
+func printConfig(out io.Writer, v reflect.Value, indent string) {
+	for i := range v.NumField() {
+		tag, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
+		f := v.Field(i)
+		switch {
+		case f.Type() == reflect.TypeFor[[]SystemConfig]():
+			for _, s := range f.Interface().([]SystemConfig) {
+				_, _ = fmt.Fprintf(out, "%ssystem: %s (%s)\n", indent, s.Name, s.Type)
+			}
+		case f.Kind() == reflect.Struct:
+			_, _ = fmt.Fprintf(out, "%s%s:\n", indent, tag)
+			printConfig(out, f, indent+"  ")
+		case f.Type() == reflect.TypeFor[[]PersonConfig]():
+			_, _ = fmt.Fprintf(out, "%s%s: %d\n", indent, tag, f.Len())
+		case !f.IsZero():
+			_, _ = fmt.Fprintf(out, "%s%s: %v\n", indent, tag, f.Interface())
+		}
+	}
+}
