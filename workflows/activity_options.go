@@ -100,7 +100,6 @@ func executeOptions(ctx workflow.Context, a incident.Action) workflow.Context {
 	})
 }
 
-
 // measureOptions: one look at the SLIs. A Prometheus that does not answer is
 // an unknown verdict, not an error, so few attempts are enough.
 func measureOptions(ctx workflow.Context) workflow.Context {

@@ -64,7 +64,9 @@ func TestRollbackTouchesNothing(t *testing.T) {
 			}
 		}, incident.RollbackVoid, "releases/checkout is at v43"},
 		{"when the plan can not be checked", func(w *world, _ *incident.RollbackInput) {
-			w.replan = func(activities.ReplanInput) (activities.ReplanResult, error) { return activities.ReplanResult{}, refuse }
+			w.replan = func(activities.ReplanInput) (activities.ReplanResult, error) {
+				return activities.ReplanResult{}, refuse
+			}
 		}, incident.RollbackVoid, "could not be checked"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -49,7 +49,9 @@ func newWorld(t *testing.T) *world {
 	worker.RegisterWorkflows(w.env)
 	var a *activities.Activities
 	w.env.RegisterActivity(a)
-	on := func(activity, implementation any) { w.env.OnActivity(activity, mock.Anything, mock.Anything).Return(implementation) }
+	on := func(activity, implementation any) {
+		w.env.OnActivity(activity, mock.Anything, mock.Anything).Return(implementation)
+	}
 
 	on(a.Record, func(_ context.Context, in activities.RecordInput) error {
 		w.note("Record")

@@ -145,8 +145,10 @@ func (w *world) openStandIns(listen string) error {
 	}
 	w.onClose(func() error { w.pager.Close(); return nil })
 	for _, u := range []fakepagerduty.User{
-		{ID: "PADA", Name: "Ada Okafor", Email: "ada@shop.example"}, {ID: "PGRACE", Name: "Grace Lindqvist", Email: "grace@shop.example"},
-		{ID: "PSAM", Name: "Sam Ruiz", Email: "sam@shop.example"}, {ID: "PBACKOUT", Name: "Backout", Email: "backout@shop.example"},
+		{ID: "PADA", Name: "Ada Okafor", Email: "ada@shop.example"},
+		{ID: "PGRACE", Name: "Grace Lindqvist", Email: "grace@shop.example"},
+		{ID: "PSAM", Name: "Sam Ruiz", Email: "sam@shop.example"},
+		{ID: "PBACKOUT", Name: "Backout", Email: "backout@shop.example"},
 	} {
 		w.pager.AddUser(u)
 	}

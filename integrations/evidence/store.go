@@ -72,6 +72,9 @@ func Open(ctx context.Context, storeURL string) (*Store, error) {
 		// devices, and for the owner only.
 		q.Set("no_tmp_dir", "true")
 		q.Set("dir_file_mode", "0700")
+		// Attributes would be a second file that is not written atomically: a
+		// crash or another writer would leave a document that cannot be read.
+		q.Set("metadata", "skip")
 		u.RawQuery = q.Encode()
 	}
 	s.bucket, err = blob.OpenBucket(ctx, u.String())
@@ -91,7 +94,8 @@ func (s *Store) Close() error {
 
 // Put stores content and returns its digest once it is durable. Storing it
 // twice is storing it once; what is stored already is checked, and written
-// again if it was damaged.
+// again if it was damaged. Object stores keep the media type for their own
+// tools; a folder does not, and the manifest holds it.
 //
 // Errors: ErrTooLarge and ErrInvalid are final.
 func (s *Store) Put(ctx context.Context, content []byte, mediaType string) (digest string, err error) {
@@ -122,37 +126,27 @@ func (s *Store) Put(ctx context.Context, content []byte, mediaType string) (dige
 
 // Get returns the document with a digest. It never returns content that does
 // not match: that is ErrCorrupt.
-func (s *Store) Get(ctx context.Context, digest string) ([]byte, error) {
-	content, _, err := s.Read(ctx, digest)
-	return content, err
-}
-
-// Read is Get with the media type that the document was stored with.
-func (s *Store) Read(ctx context.Context, digest string) (content []byte, mediaType string, err error) {
+func (s *Store) Get(ctx context.Context, digest string) (content []byte, err error) {
 	if !incident.ValidDigest(digest) {
-		return nil, "", fmt.Errorf("get evidence: %w: %q", ErrInvalid, digest)
+		return nil, fmt.Errorf("get evidence: %w: %q", ErrInvalid, digest)
 	}
 	r, err := s.bucket.NewReader(ctx, keyOf(digest), nil)
 	if gcerrors.Code(err) == gcerrors.NotFound {
-		return nil, "", fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), ErrNotFound)
+		return nil, fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), ErrNotFound)
 	}
 	if err != nil {
-		return nil, "", fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), err)
+		return nil, fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), err)
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	var b bytes.Buffer
 	if _, err := io.Copy(&b, io.LimitReader(r, MaxSize+1)); err != nil {
-		return nil, "", fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), err)
+		return nil, fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), err)
 	}
 	if incident.DigestOf(b.Bytes()) != digest {
-		return nil, "", fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), ErrCorrupt)
+		return nil, fmt.Errorf("get evidence %s: %w", incident.ShortDigest(digest), ErrCorrupt)
 	}
-	return b.Bytes(), r.ContentType(), nil
+	return b.Bytes(), nil
 }
-
-// attributesSuffix names the file in which a folder keeps the media type.
-// Source: https://pkg.go.dev/gocloud.dev/blob/fileblob
-const attributesSuffix = ".attrs"
 
 // keyOf spreads documents over folders: "sha256/ab/cdef...".
 func keyOf(digest string) string {
@@ -160,20 +154,17 @@ func keyOf(digest string) string {
 	return "sha256/" + hex[:2] + "/" + hex[2:]
 }
 
-// sync keeps a written file and the attributes beside it to their owner, and
-// brings them and the folders above to disk. Other stores are durable when the
-// write returns.
+// sync keeps a written file to its owner, and brings it and the folders above
+// to disk. Other stores are durable when the write returns.
 func (s *Store) sync(key string) error {
 	if s.folder == "" {
 		return nil
 	}
 	file := filepath.Join(s.folder, filepath.FromSlash(key))
-	for _, path := range []string{file, file + attributesSuffix} {
-		if err := os.Chmod(path, 0o600); err != nil {
-			return err
-		}
+	if err := os.Chmod(file, 0o600); err != nil {
+		return err
 	}
-	for _, path := range []string{file, file + attributesSuffix, filepath.Dir(file), filepath.Dir(filepath.Dir(file)), s.folder} {
+	for _, path := range []string{file, filepath.Dir(file), filepath.Dir(filepath.Dir(file)), s.folder} {
 		f, err := os.Open(path)
 		if err != nil {
 			return err

@@ -41,8 +41,10 @@ func world(t *testing.T) *fakepagerduty.Server {
 		require.Empty(t, s.Violations())
 	})
 	for _, u := range []fakepagerduty.User{
-		{ID: "PADA", Name: "Ada Lovelace", Email: "Ada@example.com"}, {ID: "PBOB", Name: "Bob Kahn", Email: "bob@example.com"},
-		{ID: "PEVE", Name: "Eve", Email: "eve@example.com"}, {ID: "PBOT", Name: "Backout", Email: "backout@example.com"},
+		{ID: "PADA", Name: "Ada Lovelace", Email: "Ada@example.com"},
+		{ID: "PBOB", Name: "Bob Kahn", Email: "bob@example.com"},
+		{ID: "PEVE", Name: "Eve", Email: "eve@example.com"},
+		{ID: "PBOT", Name: "Backout", Email: "backout@example.com"},
 		{ID: "PBOT2", Name: "Other", Email: "notbackout@example.com"},
 	} {
 		s.AddUser(u)

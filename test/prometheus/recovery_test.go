@@ -1,6 +1,11 @@
 package realprom_test
 
 import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,11 +33,11 @@ type world struct {
 	stale   bool
 }
 
-func (w world) series() []realprom.Series {
+func (w world) series(name string) []realprom.Series {
 	var out []realprom.Series
 	for pod := range max(1, w.pods) {
-		labels := func(name string) map[string]string {
-			return map[string]string{"__name__": name, "pod": string(rune('a' + pod))}
+		labels := func(metric string) map[string]string {
+			return map[string]string{"__name__": metric, "case": name, "pod": string(rune('a' + pod))}
 		}
 		requests := realprom.Series{Labels: labels("requests_total"), EndStale: w.stale}
 		failures := realprom.Series{Labels: labels("errors_total"), EndStale: w.stale}
@@ -69,6 +74,9 @@ func TestRecoveryIsJudgedFromRealPromQL(t *testing.T) {
 		return w
 	}
 	const ratio, traffic = `sum(rate(errors_total[5s])) / sum(rate(requests_total[5s]))`, `sum(rate(requests_total[5s]))`
+	prom, err := realprom.Start(t.Context(), realprom.Options{Dir: t.TempDir()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, prom.Close()) })
 	for _, tt := range []struct {
 		name  string
 		world world
@@ -94,24 +102,25 @@ func TestRecoveryIsJudgedFromRealPromQL(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			prom, err := realprom.Start(t.Context(), realprom.Options{Dir: t.TempDir()})
-			require.NoError(t, err)
-			defer func() { require.NoError(t, prom.Close()) }()
-			require.NoError(t, prom.Append(t.Context(), tt.world.series()...))
+			require.NoError(t, prom.Append(t.Context(), tt.world.series(tt.name)...))
+			address := prom.URL()
 			if tt.down {
-				require.NoError(t, prom.Close())
+				closed := httptest.NewServer(http.NotFoundHandler())
+				closed.Close()
+				address = closed.URL
 			}
-			conn, err := prometheus.New(prometheus.Settings{URL: prom.URL(), Lookback: 3 * time.Second})
+			conn, err := prometheus.New(prometheus.Settings{URL: address, Lookback: 3 * time.Second})
 			require.NoError(t, err)
 			defer func() { require.NoError(t, conn.Close()) }()
 
-			query := tt.query
-			if query == "" {
-				query = ratio
+			// Each case has series of its own.
+			own := func(query string) string {
+				return strings.ReplaceAll(query, "_total", fmt.Sprintf("_total{case=%q}", tt.name))
 			}
+			query := own(cmp.Or(tt.query, ratio))
 			spec := incident.RecoverySpec{
 				SLIs: []incident.SLI{{
-					Name: "error ratio", Query: query, Traffic: traffic, MinTraffic: 0.5, MinPoints: 5, Tolerance: 0.2,
+					Name: "error ratio", Query: query, Traffic: own(traffic), MinTraffic: 0.5, MinPoints: 5, Tolerance: 0.2,
 					Objective: incident.Objective{Comparison: incident.Below, Bound: 0.01},
 				}},
 				Warmup: 10 * time.Second, Short: 10 * time.Second, Long: 40 * time.Second, Step: time.Second,
@@ -133,7 +142,7 @@ func TestRecoveryIsJudgedFromRealPromQL(t *testing.T) {
 				}
 				return a
 			}
-			in.SLIs = []recovery.Measurement{{Name: "error ratio", Signal: ask(query), Traffic: ask(traffic)}}
+			in.SLIs = []recovery.Measurement{{Name: "error ratio", Signal: ask(query), Traffic: ask(own(traffic))}}
 			r := recovery.Judge(spec, in)
 			require.Equal(t, tt.want, r.Verdict, r.Reason)
 			require.Contains(t, r.Reason, tt.why)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -54,11 +53,12 @@ func (a *Activities) CollectOptions(ctx context.Context, in CollectInput) (Colle
 		Services: []string{svc.Name}, Catalogue: a.Catalogue, OnsetAt: in.OnsetAt, Changes: changes, Undoable: undoable(books),
 	})
 
-	options := a.offer(ctx, in, books, out.Ranking)
+	options, notes := a.offer(ctx, in, svc.Name, books, out.Ranking)
+	out.Notes = append(out.Notes, notes...)
 	if in.Redo != nil {
 		redo, err := a.redo(ctx, in)
 		if err != nil {
-			out.Notes = append(out.Notes, "Undoing the rollback can not be offered: "+err.Error())
+			out.Notes = append(out.Notes, "Undoing the rollback can not be offered: "+said(err))
 		} else {
 			options = append(options, redo)
 		}
@@ -127,7 +127,8 @@ func undoable(books []serviceBook) []string {
 	return slices.Compact(out)
 }
 
-// changes asks every source at once.
+// changes asks every source at once. Their order and repetitions mean nothing
+// to the ranking.
 func (a *Activities) changes(ctx context.Context, books []serviceBook, in CollectInput) ([]incident.Change, []string) {
 	ctx, cancel := context.WithTimeout(ctx, sourceDeadline)
 	defer cancel()
@@ -143,7 +144,7 @@ func (a *Activities) changes(ctx context.Context, books []serviceBook, in Collec
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
-					notes = append(notes, fmt.Sprintf("Changes of %s could not be read from %s: %v", w.Target, w.Source, err))
+					notes = append(notes, fmt.Sprintf("Changes of %s could not be read from %s: %s", w.Target, w.Source, said(err)))
 					return nil
 				}
 				found = append(found, got...)
@@ -152,16 +153,8 @@ func (a *Activities) changes(ctx context.Context, books []serviceBook, in Collec
 		}
 	}
 	_ = group.Wait()
-	slices.SortFunc(found, func(x, y incident.Change) int {
-		if c := x.At.Compare(y.At); c != 0 {
-			return c
-		}
-		return strings.Compare(x.Source+x.ID, y.Source+y.ID)
-	})
 	slices.Sort(notes)
-	return slices.CompactFunc(found, func(x, y incident.Change) bool {
-		return x.Source == y.Source && x.ID == y.ID && x.Service == y.Service
-	}), slices.Compact(notes)
+	return found, slices.Compact(notes)
 }
 
 func (a *Activities) changesOf(ctx context.Context, service string, w runbooks.Watch, in CollectInput) ([]incident.Change, error) {
@@ -174,12 +167,13 @@ func (a *Activities) changesOf(ctx context.Context, service string, w runbooks.W
 	})
 }
 
-// offer plans every option that undoes a suspect, or stands alone. The order
-// of the result is that of the runbooks, whichever driver answered first.
-func (a *Activities) offer(ctx context.Context, in CollectInput, books []serviceBook, ranking incident.Ranking) []incident.Option {
+// offer plans every option that undoes a suspect, or stands alone, and says
+// which could not be made. The order of the result is that of the runbooks,
+// whichever driver answered first.
+func (a *Activities) offer(ctx context.Context, in CollectInput, paged string, books []serviceBook, ranking incident.Ranking) ([]incident.Option, []string) {
 	type slot struct {
 		option incident.Option
-		ok     bool
+		note   string
 	}
 	ctx, cancel := context.WithTimeout(ctx, planDeadline)
 	defer cancel()
@@ -188,7 +182,7 @@ func (a *Activities) offer(ctx context.Context, in CollectInput, books []service
 	group.SetLimit(maxConcurrentReads)
 	for _, b := range books {
 		for _, spec := range b.book.Options {
-			suspect, wanted := suspectFor(spec, b.service, ranking)
+			suspect, wanted := suspectFor(spec, b.service, paged, ranking)
 			if !wanted {
 				continue
 			}
@@ -197,39 +191,44 @@ func (a *Activities) offer(ctx context.Context, in CollectInput, books []service
 			group.Go(func() error {
 				before := in.OnsetAt
 				if suspect != nil {
-					before = suspect.Change.At
+					before = runbooks.ChangedAt(ranking, *suspect)
 				}
 				option, err := a.plan(ctx, in.Key, b, spec, suspect, before)
-				if err == nil {
-					if suspect != nil {
-						option.Authors = runbooks.Authors(ranking, *suspect)
-					}
-					s.option, s.ok = option, true
+				if err != nil {
+					s.note = fmt.Sprintf("Option %s of runbook %s can not be offered for %s: %s", spec.Name, b.book.Metadata.Name, b.service, said(err))
+					return nil
 				}
+				if suspect != nil {
+					option.Authors = runbooks.Authors(ranking, *suspect)
+				}
+				s.option = option
 				return nil
 			})
 		}
 	}
 	_ = group.Wait()
 	var out []incident.Option
+	var notes []string
 	for _, s := range slots {
-		if s.ok {
-			out = append(out, s.option)
+		if s.note != "" {
+			notes = append(notes, s.note)
+			continue
 		}
+		out = append(out, s.option)
 	}
-	return out
+	return out, notes
 }
 
 // suspectFor is the highest suspect of a service that an option undoes. An
 // option that stands alone is offered for the paged service without one.
-func suspectFor(spec runbooks.OptionSpec, service string, ranking incident.Ranking) (*incident.Suspect, bool) {
+func suspectFor(spec runbooks.OptionSpec, service, paged string, ranking incident.Ranking) (*incident.Suspect, bool) {
 	for i := range ranking.Suspects {
 		s := ranking.Suspects[i]
 		if s.Change.Service == service && spec.UndoesChange(s.Change) {
 			return &s, true
 		}
 	}
-	return nil, len(spec.Undoes) == 0
+	return nil, len(spec.Undoes) == 0 && service == paged
 }
 
 // plan asks the drivers for one option.
@@ -252,7 +251,7 @@ func (a *Activities) plan(ctx context.Context, key string, b serviceBook, spec r
 func (a *Activities) planStep(ctx context.Context, s runbooks.Step) runbooks.Planned {
 	blocked := func(err error) runbooks.Planned {
 		return runbooks.Planned{Blocked: true, Preflight: []incident.Preflight{{
-			Name: "system answers", Result: incident.PreflightBlocked, Reason: fmt.Sprintf("The state of %s could not be read: %v.", s.Target, err),
+			Name: "system answers", Result: incident.PreflightBlocked, Reason: fmt.Sprintf("The state of %s could not be read: %s.", s.Target, said(err)),
 		}}}
 	}
 	inv, err := a.Systems.Inverse(s.Kind, s.Target.System)
@@ -267,41 +266,6 @@ func (a *Activities) planStep(ctx context.Context, s runbooks.Step) runbooks.Pla
 		From: p.From, To: p.To, Reversible: p.Reversible, ExpectedTime: p.ExpectedTime,
 		WontRevert: p.WontRevert, Preflight: p.Preflight, Blocked: p.Blocked(),
 	}
-}
-
-// redo is the inverse of a finished rollback: its changed targets, newest
-// first, back to where they came from. Planned anew, so that its states are
-// those of now.
-func (a *Activities) redo(ctx context.Context, in CollectInput) (incident.Option, error) {
-	rb, err := a.runbook(in.Redo.Runbook, "")
-	if err != nil {
-		return incident.Option{}, err
-	}
-	concrete, err := rb.For(in.Redo.Service)
-	if err != nil {
-		return incident.Option{}, err
-	}
-	spec := runbooks.OptionSpec{
-		Name: "redo-" + in.Redo.Option, Title: "Undo the rollback: back to where it was", Strategy: incident.StrategyRollForward,
-		Rung: incident.RungControlled, Risk: "Brings back the state that was rolled back.",
-	}
-	for _, o := range concrete.Options {
-		if o.Name == in.Redo.Option {
-			spec.SharedData, spec.Global, spec.ExpectedTime = o.SharedData, o.Global, o.ExpectedTime
-		}
-	}
-	for _, av := range slices.Backward(in.Redo.Actions) {
-		if !av.Applied {
-			continue
-		}
-		if !av.Action.Reversible {
-			return incident.Option{}, fmt.Errorf("%s is a one-way door", av.Action.Target)
-		}
-		spec.Actions = append(spec.Actions, runbooks.ActionSpec{
-			Kind: av.Action.Kind, Target: av.Action.Target, Revision: av.Action.From.Revision, MaxTime: av.Action.MaxTime, OnFailure: av.Action.OnFailure,
-		})
-	}
-	return a.plan(ctx, in.Key, serviceBook{service: in.Redo.Service, book: concrete}, spec, nil, in.Now)
 }
 
 // runbook finds a loaded runbook; with a digest, only that very version of it.

@@ -47,7 +47,7 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 	case err != nil:
 		return DecideResult{}, asActivityError(err)
 	default:
-		if d.Roles, err = a.roles(ctx, d.Person, a.deciding(in), in.Commander); err != nil {
+		if d.Roles, err = a.roles(ctx, d.Person, deciding(in), in.Commander); err != nil {
 			return DecideResult{}, asActivityError(err)
 		}
 	}
@@ -148,7 +148,7 @@ type serviceRef struct{ name, pagerID string }
 
 // deciding are the services whose people decide: those that the plan changes,
 // which need not be the one that was paged.
-func (a *Activities) deciding(in DecideInput) []serviceRef {
+func deciding(in DecideInput) []serviceRef {
 	var out []serviceRef
 	for _, s := range in.Option.Radius.Services {
 		ref := serviceRef{name: s.Name}

@@ -416,7 +416,7 @@ func TestExecuteActionAnswersWithTheOutcomeOfAFasterAttempt(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	in := approved(t, w)
-	a, faster := w.activities(t), *w
+	a, faster := w.activities(t), w
 	_, err := faster.activities(t).ExecuteAction(t.Context(), in)
 	require.NoError(t, err)
 	outcome := faster.entries[len(faster.entries)-1]

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 
+	"go.opentelemetry.io/otel/metric"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/opentelemetry"
 	"go.temporal.io/sdk/log"
-	"go.opentelemetry.io/otel/metric"
 
 	"github.com/backout/backout/workflows/worker/codec"
 )

@@ -54,10 +54,10 @@ func Buttons(m fakeslack.Message) []Button {
 	return out
 }
 
-// Primary is the one primary button of a message.
-func Primary(m fakeslack.Message) (Button, bool) {
+// Approval is the button of a card that approves its first option.
+func Approval(m fakeslack.Message) (Button, bool) {
 	for _, b := range Buttons(m) {
-		if b.Style == "primary" {
+		if strings.HasPrefix(b.ActionID, "approve:") {
 			return b, true
 		}
 	}
@@ -106,11 +106,11 @@ func (w *World) CardOf(key, what string, condition func(fakeslack.Message) bool)
 	return card
 }
 
-// Offer waits until the incident's card has a primary button.
+// Offer waits until the incident's card can be approved.
 func (w *World) Offer(key string) (fakeslack.Message, Button) {
 	w.T.Helper()
-	card := w.CardOf(key, "a primary button", func(m fakeslack.Message) bool { _, ok := Primary(m); return ok })
-	b, _ := Primary(card)
+	card := w.CardOf(key, "a button that approves", func(m fakeslack.Message) bool { _, ok := Approval(m); return ok })
+	b, _ := Approval(card)
 	return card, b
 }
 
@@ -122,7 +122,7 @@ func (w *World) Press(user string, card fakeslack.Message, b Button) (fakeslack.
 	})
 }
 
-// Approve waits for the primary button and presses it.
+// Approve waits for the approval's button and presses it.
 func (w *World) Approve(user, key string) {
 	w.T.Helper()
 	card, b := w.Offer(key)

@@ -179,6 +179,10 @@ func (w *World) openShop() {
 	for _, s := range w.opts.Services {
 		require.NoError(t, w.Releases.Ship(ctx, s, BadRelease, "sam@shop.example"))
 	}
+	// PagerDuty keeps whole seconds: in the second of the change, the harm would
+	// seem to have begun before it.
+	shipped := time.Now()
+	w.Until("the next second", func() bool { return time.Now().Truncate(time.Second).After(shipped) })
 }
 
 // PagerDutyID is the pager's identifier of a service.
@@ -195,9 +199,12 @@ func (w *World) openStandIns() {
 	require.NoError(t, err)
 	w.cleanup(func() error { w.PagerDuty.Close(); return nil })
 	for _, u := range []fakepagerduty.User{
-		{ID: "PADA", Name: "Ada Okafor", Email: "ada@shop.example"}, {ID: "PBO", Name: "Bo Lind", Email: "bo@shop.example"},
-		{ID: "PGRACE", Name: "Grace Lindqvist", Email: "grace@shop.example"}, {ID: "PSAM", Name: "Sam Ruiz", Email: "sam@shop.example"},
-		{ID: "PGONE", Name: "Gone", Email: "gone@shop.example"}, {ID: "PBACKOUT", Name: "Backout", Email: "backout@shop.example"},
+		{ID: "PADA", Name: "Ada Okafor", Email: "ada@shop.example"},
+		{ID: "PBO", Name: "Bo Lind", Email: "bo@shop.example"},
+		{ID: "PGRACE", Name: "Grace Lindqvist", Email: "grace@shop.example"},
+		{ID: "PSAM", Name: "Sam Ruiz", Email: "sam@shop.example"},
+		{ID: "PGONE", Name: "Gone", Email: "gone@shop.example"},
+		{ID: "PBACKOUT", Name: "Backout", Email: "backout@shop.example"},
 	} {
 		w.PagerDuty.AddUser(u)
 	}
