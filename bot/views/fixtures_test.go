@@ -140,7 +140,7 @@ func rollingBack() incident.View {
 		Sentence: "The on-call of checkout decides alone.", At: at(30 * time.Second),
 	}}
 	v.Rollbacks = []incident.RollbackView{{
-		ID: "rollback/pagerduty/Q1ABC/1", OptionID: "o1", PlanDigest: digest("o1"), Status: incident.RollbackRunning, Step: "applying 2 of 2",
+		ID: "rollback/pagerduty/Q1ABC/1", OptionID: "o1", PlanDigest: digest("o1"), Service: "checkout", Runbook: "release-pointer", Option: "back", Status: incident.RollbackRunning, Step: "applying 2 of 2",
 		Actions: []incident.ActionView{
 			{Action: action("checkout", "v42", "v41", true), Status: incident.ActionDone, Observed: "v41", Applied: true, MutatedAt: at(33 * time.Second), FinishedAt: at(34 * time.Second)},
 			{Action: action("cart", "v12", "v11", true), Status: incident.ActionRunning, Observed: "v12"},
@@ -219,7 +219,7 @@ func void() incident.View {
 	v := rollingBack()
 	v.Phase = incident.PhaseDeciding
 	v.Rollbacks = []incident.RollbackView{{
-		ID: "rollback/pagerduty/Q1ABC/1", OptionID: "o1", PlanDigest: digest("o1"), Status: incident.RollbackVoid,
+		ID: "rollback/pagerduty/Q1ABC/1", OptionID: "o1", PlanDigest: digest("o1"), Service: "checkout", Runbook: "release-pointer", Option: "back", Status: incident.RollbackVoid,
 		Reason: "Somebody deployed v43 meanwhile", ApprovedAt: at(30 * time.Second),
 	}}
 	return v

@@ -164,12 +164,13 @@ func (p *paper) impact(v incident.View) {
 	p.item("_Who was hurt, how many, for how long, and how do we know?_")
 }
 
-// executed is the options that rollbacks were started for; every option when
-// there were none.
+// executed is the options that rollbacks were started for, as far as they are
+// still offered; every option when there were no rollbacks. Options that were
+// worked out anew have other digests under the same IDs.
 func executed(v incident.View) []incident.Option {
 	var out []incident.Option
 	for _, rb := range v.Rollbacks {
-		if o, ok := v.Option(rb.OptionID); ok {
+		if o, ok := v.Option(rb.OptionID); ok && o.Digest == rb.PlanDigest {
 			out = append(out, o)
 		}
 	}
@@ -302,12 +303,12 @@ func reversibility(o incident.Option) string {
 // fate is what became of an option.
 func fate(v incident.View, o incident.Option) string {
 	for _, rb := range v.Rollbacks {
-		if rb.OptionID == o.ID {
+		if rb.OptionID == o.ID && rb.PlanDigest == o.Digest {
 			return "chosen, plan " + incident.ShortDigest(rb.PlanDigest)
 		}
 	}
 	for _, d := range v.Decisions {
-		if d.OptionID == o.ID && d.Outcome == incident.OutcomeRefused {
+		if d.PlanDigest == o.Digest && d.Outcome == incident.OutcomeRefused {
 			return "refused by " + md(person(d.Person)) + ": " + md(orElse(d.Reason, "no reason recorded"))
 		}
 	}

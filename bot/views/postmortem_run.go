@@ -170,7 +170,7 @@ func todos(v incident.View) []todo {
 		}
 	}
 	for _, rb := range v.Rollbacks {
-		aboutRollback(v, rb, team, add)
+		aboutRollback(rb, team, add)
 	}
 	for _, d := range v.Decisions {
 		if d.BreakGlass {
@@ -212,10 +212,10 @@ func missingInverses(v incident.View, team string, add addTodo) {
 	add("missing inverse", team, "no option undoes the probable cause: %s", change(culprit.Change))
 }
 
-func aboutRollback(v incident.View, rb incident.RollbackView, team string, add addTodo) {
+func aboutRollback(rb incident.RollbackView, team string, add addTodo) {
 	runbook := "the runbook"
-	if o, ok := v.Option(rb.OptionID); ok {
-		runbook = "runbook " + Plain(o.Plan.Runbook, maxName)
+	if name := Plain(rb.Runbook, maxName); name != "" {
+		runbook = "runbook " + name
 	}
 	if rb.Status == incident.RollbackVoid {
 		add("stale runbook", team, "%s: the plan had moved when it was to be executed: %s", runbook, Plain(rb.Reason, maxLine))
