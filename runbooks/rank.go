@@ -177,7 +177,7 @@ func (in RankInput) weigh(c *candidate, near []map[string]relation) {
 	nearness, where := in.nearness(near, c.change.Service)
 	c.weight = prior.weight * fresh * nearness
 	c.reason = capital(kindNoun(c.change.Kind)) + " " + where + ", " + when
-	if c.change.From == StateAbsent {
+	if c.change.From == incident.StateAbsent {
 		c.weight *= createdFactor
 		c.reason += "; nothing was there before it"
 	}

@@ -50,8 +50,8 @@ func TestRankVerdicts(t *testing.T) {
 		{"paged service against a dependency, both fresh", []incident.Change{change("storefront", 3*m), change("checkout", 2*m)}, -1, "about equally well"},
 		{"paged service against an old one", []incident.Change{change("storefront", 90*m), change("storefront", 3*m)}, 1, "storefront"},
 		{"paged service against a service with no relation", []incident.Change{change("elsewhere", m), change("storefront", 5*m)}, 1, "storefront"},
-		{"what was created is hardly a rival", []incident.Change{with(change("storefront", time.Minute), func(c *incident.Change) { c.From = runbooks.StateAbsent }), change("storefront", 2*m)}, 1, "storefront"},
-		{"what was created is hardly it", []incident.Change{with(change("storefront", time.Minute), func(c *incident.Change) { c.From = runbooks.StateAbsent })}, -1, "too thin"},
+		{"what was created is hardly a rival", []incident.Change{with(change("storefront", time.Minute), func(c *incident.Change) { c.From = incident.StateAbsent }), change("storefront", 2*m)}, 1, "storefront"},
+		{"what was created is hardly it", []incident.Change{with(change("storefront", time.Minute), func(c *incident.Change) { c.From = incident.StateAbsent })}, -1, "too thin"},
 		{"flag change", []incident.Change{with(change("storefront", 2*m), kind(incident.ChangeFlag))}, 0, "flag change"},
 		{"access change is rarely it", []incident.Change{with(change("checkout", 2*m), kind(incident.ChangeAccess))}, -1, "too thin"},
 		{"kind that is not known", []incident.Change{with(change("storefront", 2*m), kind("moon phase"))}, 0, "change of storefront"},
@@ -195,7 +195,7 @@ func TestSameChange(t *testing.T) {
 func randomChanges(r *rand.Rand, n int) []incident.Change {
 	services := []string{"storefront", "checkout", "payments", "catalogue", "elsewhere", ""}
 	kinds := []incident.ChangeKind{incident.ChangeDeploy, incident.ChangeConfig, incident.ChangeFlag, incident.ChangeMigration, incident.ChangeInfra, incident.ChangeAccess, incident.ChangeTraffic, "other"}
-	versions := []string{"v1", "v2", "v3", runbooks.StateAbsent, ""}
+	versions := []string{"v1", "v2", "v3", incident.StateAbsent, ""}
 	out := make([]incident.Change, n)
 	for i := range out {
 		s := services[r.IntN(len(services))]

@@ -42,8 +42,9 @@ const (
 	minWeight = 0.02
 
 	// supersededFactor is for a change whose target was changed again before
-	// the onset: the state it wrote was no longer there.
-	supersededFactor = 0.3
+	// the onset: the state it wrote was no longer there, and the harm did not
+	// begin while it was. So the newest of a train of releases stands out.
+	supersededFactor = 0.2
 	// undoneFactor is for a change that was taken back before the onset,
 	// restoringFactor for the one that took it back to a state that had run.
 	undoneFactor    = 0.1
@@ -68,10 +69,6 @@ const (
 	// MaxSuspects is how many suspects a ranking lists; people read no more.
 	MaxSuspects = 20
 )
-
-// StateAbsent in Change.From says that the target did not exist before. An
-// empty From says only that the source does not know.
-const StateAbsent = "absent"
 
 // distanceFactors are by the length of the way from the paged service to the
 // changed one. Farther is unrelatedFactor.

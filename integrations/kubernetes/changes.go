@@ -50,9 +50,13 @@ func (s changes) Changes(ctx context.Context, q driver.ChangeQuery) ([]incident.
 			Author:  s.author(act),
 		}
 		var said []string
-		if i == 0 {
+		switch {
+		case i == 0 && act.number == 1:
+			change.From = incident.StateAbsent
+			said = append(said, "created")
+		case i == 0:
 			said = append(said, "first revision that the history keeps")
-		} else {
+		default:
 			previous := w.history.activations[i-1]
 			change.From = named(previous.number, previous.revision.template.label())
 			said = append(said, difference(previous.revision.template, act.revision.template))

@@ -17,7 +17,8 @@ func init() {
 }
 
 // source finds the changes of a key in its own history. It knows as many as the
-// bucket keeps; the author is there when the writer sets the header "Author".
+// bucket keeps; the author is there when the writer sets the header "Author". A
+// first revision has nothing before it only where none can have been dropped.
 type source struct{ conn *connection }
 
 // Changes lists the revisions that were written in the window.
@@ -30,6 +31,11 @@ func (s source) Changes(ctx context.Context, q driver.ChangeQuery) ([]incident.C
 	if err != nil {
 		return nil, fmt.Errorf("list changes of %s: %w", q.Target, err)
 	}
+	settings, err := s.conn.bucket(ctx, at)
+	if err != nil {
+		return nil, fmt.Errorf("list changes of %s: %w", q.Target, err)
+	}
+	complete := settings.MaxAge == 0 && int64(len(entries)) < settings.Depth
 	changeKind := q.Kind
 	if changeKind == "" {
 		changeKind = incident.ChangeConfig
@@ -53,8 +59,11 @@ func (s source) Changes(ctx context.Context, q driver.ChangeQuery) ([]incident.C
 		if e.deleted {
 			change.Summary = fmt.Sprintf("%s deleted", at.key)
 		}
-		if n > 0 {
+		switch {
+		case n > 0:
 			change.From = entries[n-1].label()
+		case complete:
+			change.From = incident.StateAbsent
 		}
 		changes = append(changes, change)
 	}

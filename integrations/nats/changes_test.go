@@ -29,7 +29,7 @@ func TestChanges(t *testing.T) {
 	got, err := changes.Changes(t.Context(), all)
 	require.NoError(t, err)
 	want := []incident.Change{
-		{ID: "config/shop/checkout@1", To: "v1", Summary: "shop/checkout set to revision 1 (v1)"},
+		{ID: "config/shop/checkout@1", From: incident.StateAbsent, To: "v1", Summary: "shop/checkout set to revision 1 (v1)"},
 		{ID: "config/shop/checkout@3", From: "v1", To: "v2", Author: "ada", Summary: "shop/checkout set to revision 3 (v2)"},
 		{ID: "config/shop/checkout@4", From: "v2", To: "revision 4", Summary: "shop/checkout set to revision 4"},
 		{ID: "config/shop/checkout@5", From: "revision 4", To: "deleted", Summary: "shop/checkout deleted"},

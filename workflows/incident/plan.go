@@ -39,13 +39,18 @@ type Change struct {
 	At     time.Time `json:"at"`
 	// Author is who made the change, as the source spells it (login, e-mail).
 	Author string `json:"author,omitempty"`
-	// From and To are absolute states for people: a version, a revision.
+	// From and To are absolute states for people: a version, a revision, or
+	// StateAbsent.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
 	// Summary is one line of text from outside; it is never interpreted.
 	Summary string `json:"summary,omitempty"`
 	URL     string `json:"url,omitempty"`
 }
+
+// StateAbsent in Change.From says that the target did not exist before. An
+// empty From says only that the source does not know.
+const StateAbsent = "absent"
 
 // Target names one thing in production absolutely.
 type Target struct {
