@@ -37,12 +37,22 @@ func NewCard(v incident.View) Card {
 }
 
 func fallback(v incident.View) string {
-	return fmt.Sprintf("%s %s: %s (%s)", severity(v.Severity), Mrkdwn(v.Service, maxName), Mrkdwn(v.Title, maxLine), Mrkdwn(headline(v), maxLine))
+	return fmt.Sprintf("%s %s (%s)", severity(v.Severity), Mrkdwn(about(v), maxLine), Mrkdwn(headline(v), maxLine))
 }
 
 func header(v incident.View) slack.Block {
-	text := fmt.Sprintf("%s %s · %s · %s", glyph(v.Phase), severity(v.Severity), service(v), Plain(v.Title, maxHeader))
+	text := fmt.Sprintf("%s %s · %s", glyph(v.Phase), severity(v.Severity), about(v))
 	return slack.NewHeaderBlock(plain(text, maxHeader))
+}
+
+// about is the service and the title. Many titles begin with the service; it is
+// said once.
+func about(v incident.View) string {
+	title := Plain(v.Title, maxHeader)
+	if name := service(v); !strings.HasPrefix(strings.ToLower(title), strings.ToLower(name)+":") {
+		return name + ": " + title
+	}
+	return title
 }
 
 func service(v incident.View) string {
@@ -158,15 +168,15 @@ func suspect(v incident.View) slack.Block {
 	s := likely(v)
 	switch {
 	case s != nil:
-		r.bold("Probably: ").text(change(s.Change))
+		r.bold("Probably the " + what(s.Change)).text(who(s.Change))
 		if why := Plain(s.Reason, maxLine); why != "" {
 			r.text("\n" + why)
 		}
 		if Link(s.Change.URL) != "" {
-			r.text(" ").link(s.Change.URL, "the change")
+			r.text(" ").link(s.Change.URL, "Look at it.")
 		}
 		if n := len(v.Ranking.Suspects) - 1; n > 0 {
-			r.text(fmt.Sprintf(" · %d more changed", n))
+			r.text(" " + plural(n, "other change was", "other changes were") + " looked at.")
 		}
 	case v.Phase == incident.PhaseCollecting:
 		return nil
@@ -176,19 +186,30 @@ func suspect(v incident.View) slack.Block {
 	return r.block("suspect")
 }
 
-// change is one change in one line.
-func change(c incident.Change) string {
+// what is the kind, the service and the states of a change.
+func what(c incident.Change) string {
 	var b strings.Builder
 	b.WriteString(Plain(string(c.Kind), maxName))
 	if c.Service != "" {
 		b.WriteString(" of " + Plain(c.Service, maxName))
 	}
-	if c.From != "" || c.To != "" {
-		b.WriteString(" " + notEmpty(Plain(c.From, maxName)) + " → " + notEmpty(Plain(c.To, maxName)))
+	switch {
+	case c.From == incident.StateAbsent:
+		b.WriteString(" to " + notEmpty(Plain(c.To, maxName)) + ", the first")
+	case c.From != "":
+		b.WriteString(" from " + Plain(c.From, maxName) + " to " + notEmpty(Plain(c.To, maxName)))
+	case c.To != "":
+		b.WriteString(" to " + Plain(c.To, maxName))
 	}
+	return b.String()
+}
+
+// who is when and by whom a change was made, and what its source says of it.
+func who(c incident.Change) string {
+	var b strings.Builder
 	b.WriteString(", " + clock(c.At))
 	if c.Author != "" {
-		b.WriteString(", by " + Plain(c.Author, maxName))
+		b.WriteString(" by " + Plain(c.Author, maxName))
 	}
 	if c.Summary != "" {
 		b.WriteString(": " + Plain(c.Summary, maxLine))
@@ -196,14 +217,17 @@ func change(c incident.Change) string {
 	return b.String()
 }
 
+// change is one change in one line.
+func change(c incident.Change) string { return what(c) + who(c) }
+
 func decisions(v incident.View) slack.Block {
 	if len(v.Decisions) == 0 {
 		return nil
 	}
-	r := new(runs).bold("Decisions")
+	r := new(runs).bold("Decisions").text(" (UTC)")
 	first := max(0, len(v.Decisions)-maxDecisionsShown)
 	if first > 0 {
-		r.text(fmt.Sprintf(" (%d earlier)", first))
+		r.text(fmt.Sprintf(", %d earlier", first))
 	}
 	for _, d := range v.Decisions[first:] {
 		r.text("\n" + decision(d))
@@ -224,13 +248,13 @@ func decision(d incident.Decision) string {
 		}
 		who += " (" + strings.Join(roles, ", ") + ")"
 	}
-	line := fmt.Sprintf("%s  %s: %s %s, plan %s: %s", clock(d.At), who, Plain(string(d.Answer), maxName), Plain(d.OptionID, maxName),
+	line := fmt.Sprintf("%s  %s: %s %s, plan %s: %s", hms(d.At), who, Plain(string(d.Answer), maxName), Plain(d.OptionID, maxName),
 		incident.ShortDigest(d.PlanDigest), Plain(string(d.Outcome), maxName))
 	if d.BreakGlass {
 		line += ", BREAK-GLASS"
 	}
 	if s := Plain(d.Sentence, maxLine); s != "" {
-		line += ". " + s
+		line += ". " + capital(s)
 	}
 	if s := Plain(d.Reason, maxLine); s != "" {
 		line += " “" + s + "”"
@@ -257,13 +281,13 @@ func timeline(v incident.View) slack.Block {
 	if len(v.Timeline) == 0 {
 		return nil
 	}
-	r := new(runs).bold("Timeline")
+	r := new(runs).bold("Timeline").text(" (UTC)")
 	first := max(0, len(v.Timeline)-maxTimelineShown)
 	if first > 0 {
-		r.text(fmt.Sprintf(" (%d earlier)", first))
+		r.text(fmt.Sprintf(", %d earlier", first))
 	}
 	for _, e := range v.Timeline[first:] {
-		r.text("\n" + clock(e.At) + "  " + Plain(e.Text, maxLine))
+		r.text("\n" + hms(e.At) + "  " + Plain(e.Text, maxLine))
 		if e.Actor != "" {
 			r.text(" (" + Plain(e.Actor, maxName) + ")")
 		}
@@ -299,7 +323,7 @@ func commands(v incident.View) slack.Block {
 	asked := func(verb incident.Verb, label, text string) *slack.ButtonBlockElement {
 		b := of(verb, label)
 		if b != nil {
-			b.WithStyle(slack.StyleDanger).WithConfirm(confirmation(label+"?", text, label, slack.StyleDanger))
+			b.WithConfirm(confirmation(label+"?", text, label, slack.StyleDanger))
 		}
 		return b
 	}
@@ -313,6 +337,7 @@ func commands(v incident.View) slack.Block {
 		return asked(incident.VerbRedo, "Undo the rollback", "This offers the inverse of the rollback as a new option. Somebody still has to approve it.")
 	}
 	closing := func() *slack.ButtonBlockElement {
+		// Not red: the eye is to fall on the way out, not on the end.
 		return asked(incident.VerbClose, "Close", "This ends the incident by hand, whatever the measurements say. It is recorded with your name.")
 	}
 	switch v.Phase {
@@ -321,8 +346,12 @@ func commands(v incident.View) slack.Block {
 	case incident.PhaseDeciding:
 		return actions("commands", command, refresh, escalate, closing())
 	case incident.PhaseRollingBack:
-		return actions("commands", asked(incident.VerbCancel, "Stop the rollback",
-			"It stops before its next action. What was done already stays done, and the card shows each target's true state."), escalate)
+		stop := asked(incident.VerbCancel, "Stop the rollback",
+			"It stops before its next action. What was done already stays done, and the card shows each target's true state.")
+		if stop != nil {
+			stop.WithStyle(slack.StyleDanger)
+		}
+		return actions("commands", stop, escalate)
 	case incident.PhaseValidating:
 		return actions("commands", command, escalate)
 	case incident.PhaseRecovered:

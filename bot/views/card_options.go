@@ -2,6 +2,7 @@ package views
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -43,6 +44,9 @@ func options(v incident.View) []slack.Block {
 			buttons = append(buttons, optionButtons(v, o, i+j, i+j == primary)...)
 		}
 		section := slack.NewSectionBlock(nil, fields, nil, slack.SectionBlockOptionBlockID(fmt.Sprintf("options-%d", i/2)))
+		if len(fields) == 1 { // Alone, it has the whole width.
+			section = slack.NewSectionBlock(fields[0], nil, nil, slack.SectionBlockOptionBlockID(fmt.Sprintf("options-%d", i/2)))
+		}
 		blocks = append(blocks, kept(section, actions(fmt.Sprintf("decide-%d", i/2), buttons...))...)
 	}
 	if more := len(v.Options) - len(shown); more > 0 {
@@ -68,7 +72,7 @@ func optionText(v incident.View, o incident.Option) string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	mark := ""
 	if o.Recommended && decidable(o) {
-		mark = "  ★"
+		mark = "  ★ recommended"
 	}
 	line("*%s · %s*%s", Mrkdwn(o.ID, 20), Mrkdwn(o.Title, 80), mark)
 	for i, a := range o.Plan.Actions {
@@ -79,28 +83,28 @@ func optionText(v incident.View, o incident.Option) string {
 		line("%s", Mrkdwn(move(a), 120))
 	}
 	line("*Decides:* %s (%s)", Mrkdwn(decider(o.Tier, optionService(v, o)), 100), o.Tier)
+	takes := "time unknown"
 	if o.ExpectedTime > 0 {
-		line("*Takes:* about %s", span(o.ExpectedTime))
-	} else {
-		line("*Takes:* unknown")
+		takes = "about " + span(o.ExpectedTime)
 	}
 	if o.OneWay() {
+		line("*Takes:* %s", takes)
 		line("⛔ *One-way door:* it can not be undone")
 	} else {
-		line("↩ Can be undone")
+		line("*Takes:* %s · ↩ can be undone", takes)
+	}
+	for _, p := range preflights(o) {
+		line("%s", Mrkdwn(p, 100))
 	}
 	// What is cut first comes last.
 	if len(o.WontRevert) > 0 {
 		line("*Will not revert:* %s", Mrkdwn(listed(o.WontRevert, maxReverts), 150))
 	}
-	for _, p := range preflights(o) {
-		line("%s", Mrkdwn(p, 100))
-	}
 	if o.Risk != "" {
 		line("*Risk:* %s", Mrkdwn(o.Risk, 100))
 	}
 	if o.TierReason != "" {
-		line("%s", Mrkdwn(o.TierReason, 100))
+		line("*Blast radius:* %s", Mrkdwn(o.TierReason, 100))
 	}
 	b.WriteString("Plan " + incident.ShortDigest(o.Digest))
 	return cutLines(b.String(), maxOptionText)
@@ -135,6 +139,10 @@ func optionService(v incident.View, o incident.Option) string {
 
 // listed joins a few items and counts the rest.
 func listed(items []string, limit int) string {
+	items = slices.Clone(items)
+	for i := range items {
+		items[i] = strings.TrimRight(items[i], ". ")
+	}
 	if len(items) <= limit {
 		return strings.Join(items, "; ")
 	}

@@ -30,10 +30,10 @@ func rollback(v incident.View) slack.Block {
 	if !rb.ApprovedAt.IsZero() {
 		r.text("\nApproved " + clock(rb.ApprovedAt))
 		if !rb.FirstMutationAt.IsZero() {
-			r.text(", first change " + clock(rb.FirstMutationAt))
+			r.text(" · first change after " + short(rb.FirstMutationAt.Sub(rb.ApprovedAt)))
 		}
 		if !rb.ActionsDoneAt.IsZero() {
-			r.text(", done " + clock(rb.ActionsDoneAt) + " (" + between(rb.ApprovedAt, rb.ActionsDoneAt) + ")")
+			r.text(" · done after " + short(rb.ActionsDoneAt.Sub(rb.ApprovedAt)))
 		}
 	}
 	// What needs a person comes first, so that it is never among the rest.
@@ -118,6 +118,12 @@ func actionLine(a incident.ActionView) string {
 	if a.Status == incident.ActionDone && !a.Applied {
 		line += ", it was there already"
 	}
+	if a.Status == incident.ActionDone {
+		if a.Observed != "" {
+			line += ", and observed there"
+		}
+		return line
+	}
 	if a.Observed != "" {
 		line += "; it is at " + Plain(a.Observed, maxName)
 	} else if a.Status == incident.ActionFailed {
@@ -188,9 +194,10 @@ func sliLine(s incident.SLIResult) string {
 	line := Plain(s.Name, maxName) + ": before " + number(s.Baseline, s.Unit) + ", during " + number(s.During, s.Unit) +
 		", now " + number(s.After, s.Unit)
 	if s.Objective != "" {
-		line += ", wanted " + Plain(s.Objective, maxName)
+		line += ", wanted " + objective(s.Objective, s.Unit)
 	}
-	if s.Reason != "" {
+	// The numbers of a good verdict say it all.
+	if s.Reason != "" && s.Verdict != incident.VerdictRecovered {
 		line += ". " + Plain(s.Reason, maxLine)
 	}
 	return line

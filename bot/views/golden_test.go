@@ -224,10 +224,10 @@ func TestCardSaysWhatMattersAtNight(t *testing.T) {
 		{"no culprit", noOptions(), []string{"No likely culprit", "equally close", "No way out was found"}},
 		{"blocked", blocked(), []string{"Every option is blocked", "compacted away", "Not known: permission"}},
 		{"second approver", waiting(), []string{"Waiting: the owner of checkout", "Ada Lovelace (incident commander)"}},
-		{"rolling back", rollingBack(), []string{"applying 2 of 2", "it is at v41", "it is at v12"}},
+		{"rolling back", rollingBack(), []string{"applying 2 of 2", "done, and observed there", "it is at v12"}},
 		{"partial", partial(), []string{"PARTIAL", "failed; it is at v12", "skipped, not touched; it is at v3"}},
 		{"unknown is not recovered", validating(), []string{"which is not recovered", "2 of 5 samples", "now no data"}},
-		{"recovered", recovered(), []string{"Verdict: recovered", "before 0.2 s, during 1.9 s, now 0.21 s", "Undo the rollback"}},
+		{"recovered", recovered(), []string{"Verdict: recovered", "before 200 ms, during 1.9 s, now 210 ms, wanted", "Undo the rollback"}},
 		{"void", void(), []string{"approval is void, nothing was touched", "deployed v43"}},
 		{"closed", closed(), []string{"Postmortem #17", "Closed"}},
 	}

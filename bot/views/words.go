@@ -2,9 +2,12 @@ package views
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/backout/backout/workflows/incident"
 )
@@ -54,16 +57,71 @@ func between(from, to time.Time) string {
 	return span(to.Sub(from))
 }
 
-// number is a measured value with its unit.
+// hms is a moment in a list whose heading says that times are UTC.
+func hms(t time.Time) string { return strings.TrimSuffix(clock(t), " UTC") }
+
+// short is a duration for people, in tenths of a second below ten seconds.
+func short(d time.Duration) string {
+	if d < 0 || d >= 10*time.Second {
+		return span(d)
+	}
+	return strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'f', 1, 64) + " s"
+}
+
+// Units that people read better in another form.
+const (
+	unitRatio   = "ratio"
+	unitSeconds = "seconds"
+	unitSecond  = "s"
+)
+
+// number is a measured value with its unit: a ratio as a percentage, less than
+// a second in milliseconds.
 func number(v *float64, unit string) string {
-	if v == nil {
+	if unit == unitSecond {
+		unit = unitSeconds
+	}
+	switch {
+	case v == nil:
 		return "no data"
+	case unit == unitRatio:
+		return significant(*v*100) + " %"
+	case unit == unitSeconds && *v != 0 && math.Abs(*v) < 1:
+		return significant(*v*1000) + " ms"
+	case unit == unitSeconds:
+		return significant(*v) + " s"
+	case unit == "":
+		return significant(*v)
+	default:
+		return significant(*v) + " " + Plain(unit, maxName)
 	}
-	s := strconv.FormatFloat(*v, 'g', 4, 64)
-	if unit != "" {
-		s += " " + Plain(unit, maxName)
+}
+
+// significant is a number with three significant digits, and never with an
+// exponent that a person would have to work out.
+func significant(v float64) string {
+	if abs := math.Abs(v); abs >= 1e9 || (abs != 0 && abs < 1e-4) || math.IsNaN(v) || math.IsInf(v, 0) {
+		return strconv.FormatFloat(v, 'g', 3, 64)
 	}
-	return s
+	if math.Abs(v) >= 100 {
+		return strconv.FormatFloat(math.Round(v), 'f', -1, 64)
+	}
+	rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 3, 64), 64)
+	if err != nil {
+		return strconv.FormatFloat(v, 'g', 3, 64)
+	}
+	return strconv.FormatFloat(rounded, 'f', -1, 64)
+}
+
+// objective is a bound such as "< 0.02" in the form that numbers of its unit
+// have.
+func objective(text, unit string) string {
+	op, bound, ok := strings.Cut(strings.TrimSpace(text), " ")
+	v, err := strconv.ParseFloat(strings.TrimSpace(bound), 64)
+	if !ok || err != nil {
+		return Plain(text, maxName)
+	}
+	return Plain(op, 2) + " " + number(&v, unit)
 }
 
 // state is an absolute state for people.
@@ -88,6 +146,23 @@ func target(t incident.Target) string {
 // move is what an action does to its target.
 func move(a incident.Action) string {
 	return target(a.Target) + ": " + state(a.From) + " → " + state(a.To)
+}
+
+// plural is a count with its noun.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}
+
+// capital begins a text like a sentence.
+func capital(s string) string {
+	first, size := utf8.DecodeRuneInString(s)
+	if size == 0 {
+		return s
+	}
+	return string(unicode.ToUpper(first)) + s[size:]
 }
 
 // person is a human being's name.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/backout/backout/cmd/sandbox/internal/shop"
@@ -38,13 +39,8 @@ type serviceState struct {
 	Rate    float64 `json:"rate"`
 }
 
-// openControl serves the page on which the shop can be seen and broken.
-func (w *world) openControl(ctx context.Context) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("listen for the shop's page: %w", err)
-	}
-	w.control = "http://" + l.Addr().String()
+// serve serves the page on which the shop can be seen and broken.
+func (w *world) serve(l net.Listener) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", w.serveControl)
 	mux.HandleFunc("GET /state", w.serveState)
@@ -52,7 +48,6 @@ func (w *world) openControl(ctx context.Context) error {
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = srv.Serve(l) }()
 	w.onClose(srv.Close)
-	return nil
 }
 
 func (w *world) serveControl(rw http.ResponseWriter, _ *http.Request) {
@@ -155,7 +150,7 @@ func (w *world) addresses() []address {
 		{"The shop: break it here", w.control},
 		{"PagerDuty stand-in", w.pager.URL()},
 		{"GitHub stand-in: the postmortem", w.github.URL()},
-		{"Backout's console", w.backout.URL},
+		{"Backout's console", console(strings.TrimPrefix(w.backout.URL, "http://"))},
 		{"Prometheus API", w.metrics.URL()},
 	}
 	if w.backout.TemporalUI != "" {

@@ -11,8 +11,6 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-
-	"github.com/backout/backout/cmd/sandbox/internal/shop"
 )
 
 func main() {
@@ -91,5 +89,4 @@ func (w *world) introduce(out io.Writer) {
 		_, _ = fmt.Fprintf(out, "  %-40s %s\n", a.Title, a.URL)
 	}
 	_, _ = fmt.Fprintf(out, "\n%s\n\n", guide)
-	_ = shop.Checkout
 }

@@ -38,7 +38,8 @@ const (
 	webhookSecret   = "sandbox-webhook-secret" //nolint:gosec // Opens the stand-in only.
 	pagerToken      = "sandbox-pagerduty"      //nolint:gosec // Opens the stand-in only.
 	routingKey      = "sandbox-routing-key"
-	githubToken     = "sandbox-github" //nolint:gosec // Opens the stand-in only.
+	githubToken     = "sandbox-github"               //nolint:gosec // Opens the stand-in only.
+	consoleToken    = "sandbox-console-token-of-ada" //nolint:gosec // Opens this world only.
 	channelID       = "C0INCIDENTS"
 	postmortemsRepo = "shop/postmortems"
 )
@@ -85,6 +86,12 @@ func build(ctx context.Context, o options, log *slog.Logger) (w *world, err erro
 	if err != nil {
 		return w, err
 	}
+	door, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return w, fmt.Errorf("listen for the shop's page: %w", err)
+	}
+	w.onClose(func() error { _ = door.Close(); return nil }) // Closed already if it was served.
+	w.control = "http://" + door.Addr().String()
 	if err := w.openStandIns(listen); err != nil {
 		return w, err
 	}
@@ -97,7 +104,8 @@ func build(ctx context.Context, o options, log *slog.Logger) (w *world, err erro
 	monitoring, stop := context.WithCancel(context.WithoutCancel(ctx))
 	go monitor.Run(monitoring)
 	w.onClose(func() error { stop(); return nil })
-	return w, w.openControl(ctx)
+	w.serve(door)
+	return w, nil
 }
 
 func (w *world) onClose(f func() error) { w.closers = append(w.closers, f) }
@@ -165,10 +173,13 @@ func (w *world) openStandIns(listen string) error {
 	for _, repo := range []string{postmortemsRepo, "shop/checkout", "shop/payments", "shop/storefront"} {
 		w.github.AddRepo(repo)
 	}
-	return w.openSlack()
+	return w.openSlack(console(listen))
 }
 
-func (w *world) openSlack() error {
+// console is the address of Backout's console, with Ada's token as the password.
+func console(listen string) string { return "http://ada:" + consoleToken + "@" + listen + "/incidents" }
+
+func (w *world) openSlack(console string) error {
 	var err error
 	w.slack, err = fakeslack.Start(context.Background(), fakeslack.Options{
 		TeamID: "T0SHOP", TeamName: "Shop", TeamDomain: "shop", BotName: "Backout",
@@ -183,7 +194,10 @@ func (w *world) openSlack() error {
 		},
 		Guide: guide,
 		Panels: []fakeslack.Panel{
-			{Title: "The shop: break it here", URL: "/to/shop"},
+			{Title: "The shop: break it here", URL: w.control},
+			{Title: "Backout's console", URL: console},
+			{Title: "PagerDuty", URL: w.pager.URL()},
+			{Title: "GitHub: the postmortem", URL: w.github.URL()},
 		},
 	})
 	if err != nil {
@@ -222,6 +236,7 @@ func (w *world) writeConfig(listen string, o options) (product.Config, error) {
 	files := map[string]string{
 		"slack-bot-token": w.slack.BotToken(), "slack-signing-secret": w.slack.SigningSecret(),
 		"pagerduty-token": pagerToken, "pagerduty-webhook-secret": webhookSecret, "github-token": githubToken,
+		"api-tokens": "ada " + consoleToken + "\n",
 	}
 	for from, to := range map[string]string{"backout.yaml": "backout.yaml", "catalog-info.yaml": "catalog-info.yaml", runbook: "runbooks/" + runbook} {
 		b, err := fs.ReadFile(worldFiles, "world/"+from)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -135,9 +136,7 @@ func (s *Server) action(blocks json.RawMessage, c Click) (map[string]any, error)
 	if err != nil {
 		return nil, err
 	}
-	for member, value := range state {
-		out[member] = value
-	}
+	maps.Copy(out, state)
 	return out, nil
 }
 

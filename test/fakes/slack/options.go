@@ -116,9 +116,9 @@ type Panel struct {
 
 // Credentials of the app when Options name none. They open nothing but this server.
 const (
-	DefaultBotToken      = "xoxb-fake-bot-token"       //nolint:gosec // Opens the stand-in only.
-	DefaultAppToken      = "xapp-fake-app-token"       //nolint:gosec // Opens the stand-in only.
-	DefaultSigningSecret = "fake-slack-signing-secret" //nolint:gosec // Opens the stand-in only.
+	DefaultBotToken      = "xoxb-fake-bot-token"
+	DefaultAppToken      = "xapp-fake-app-token"
+	DefaultSigningSecret = "fake-slack-signing-secret"
 	DefaultBotUserID     = "U0BACKOUT"
 	DefaultChannelID     = "C0INCIDENTS"
 )

@@ -109,7 +109,7 @@ func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 // APIURL is what slack.OptionAPIURL takes, with its trailing slash.
 func (s *Server) APIURL() string { return s.URL() + "/api/" }
 
-// BotToken, AppToken and SigningSecret are the app's credentials.
+// BotToken is what the app calls the Web API with.
 func (s *Server) BotToken() string { return s.opts.BotToken }
 
 // AppToken is the app-level token for Socket Mode.

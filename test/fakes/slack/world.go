@@ -102,7 +102,7 @@ func (w *world) open(c Channel, at time.Time, creator string) *conversation {
 	for _, member := range c.Members {
 		conv.members[member] = true
 	}
-	conv.Channel.Members = nil
+	conv.Members = nil
 	w.channels[c.ID] = conv
 	w.order = append(w.order, c.ID)
 	return conv

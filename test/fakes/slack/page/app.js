@@ -116,7 +116,7 @@ function drawSidebar() {
   $("panels-title").hidden = !s.panels.length;
   $("panels").replaceChildren(...s.panels.map((p) => el("li", {}, safePanel(p))));
   $("guide").hidden = !s.guide.length || view.home;
-  keyed($("steps"), s.guide.map((text, i) => ({ text, i })), (g) => String(g.i), (g) => el("li", {}, inline(g.text)));
+  keyed($("steps"), s.guide.map((text, i) => ({ text, i })), (g) => String(g.i), (g) => el("li", {}, inline(g.text.replace(/^\d+\.\s+/, ""))));
 }
 
 function safePanel(p) {

@@ -40,7 +40,7 @@ func run(args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(*out, encoded, 0o644); err != nil { //nolint:gosec // A committed file, readable by all.
+	if err := os.WriteFile(*out, encoded, 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", *out, err)
 	}
 	return nil
