@@ -57,12 +57,12 @@ func (r *runs) bold(s string) *runs {
 }
 
 // link is a link where the address is one, and text where it is not.
-func (r *runs) link(address, label string) *runs {
+func (r *runs) link(address, label string) {
 	if address = Link(address); address == "" {
-		return r.text(label)
+		r.text(label)
+		return
 	}
 	r.elements = append(r.elements, slack.NewRichTextSectionLinkElement(address, label, nil))
-	return r
 }
 
 // maxRichText is the share of one rich text block in the text of a message, in

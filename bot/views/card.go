@@ -2,6 +2,7 @@ package views
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/slack-go/slack"
@@ -113,6 +114,9 @@ func headline(v incident.View) string {
 		}
 		return "Stuck: a person has to decide what next"
 	case incident.PhaseClosed:
+		if last != nil && last.Recovery != nil && last.Recovery.Verdict == incident.VerdictRecovered {
+			return "Closed, recovered"
+		}
 		return "Closed"
 	default:
 		return "In a phase that this version does not know"
@@ -126,10 +130,8 @@ func deciding(v incident.View) string {
 	case len(v.Options) == 0:
 		return "No way out was found: roll back by hand, or look for the change and refresh"
 	}
-	for _, o := range v.Options {
-		if decidable(o) {
-			return "Waiting for a decision"
-		}
+	if slices.ContainsFunc(v.Options, decidable) {
+		return "Waiting for a decision"
 	}
 	return "Every option is blocked: see why below"
 }

@@ -3,6 +3,7 @@ package views
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/slack-go/slack"
@@ -137,8 +138,9 @@ func actionLine(a incident.ActionView) string {
 
 // counted is the states of the actions that are not shown.
 func counted(list []incident.ActionView) string {
-	text := fmt.Sprintf("%d more targets", len(list))
-	counts := map[incident.ActionStatus]int{}
+	var text strings.Builder
+	_, _ = fmt.Fprintf(&text, "%d more targets", len(list))
+	counts := make(map[incident.ActionStatus]int, len(list))
 	for _, a := range list {
 		counts[a.Status]++
 	}
@@ -149,11 +151,11 @@ func counted(list []incident.ActionView) string {
 	} {
 		if counts[s] > 0 {
 			_, words := actionWords(s)
-			text += fmt.Sprintf("%s%d %s", sep, counts[s], words)
+			_, _ = fmt.Fprintf(&text, "%s%d %s", sep, counts[s], words)
 			sep = ", "
 		}
 	}
-	return text
+	return text.String()
 }
 
 // verdict is the judgement of recovery with its numbers.

@@ -158,7 +158,7 @@ func FuzzMarkdown(f *testing.F) {
 		require.True(t, utf8.ValidString(got))
 		require.NotContains(t, got, "\n")
 		require.NotRegexp(t, `[@#][A-Za-z0-9]`, got)
-		require.NotRegexp(t, `(?i)www\.[^⁠]|://|gh-[0-9]`, strings.ReplaceAll(got, "\\", ""))
+		require.NotRegexp(t, "(?i)www\\.[^\u2060]|://|gh-[0-9]", strings.ReplaceAll(got, "\\", ""))
 		// Without its escapes, nothing is left that could begin a construct.
 		rest := regexp.MustCompile(`\\[[:punct:]]`).ReplaceAllString(got, "")
 		require.False(t, strings.ContainsAny(rest, "\\`*_[]<>|~&$"), got)

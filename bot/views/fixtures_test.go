@@ -10,8 +10,6 @@ var night = time.Date(2026, 3, 14, 3, 12, 8, 0, time.UTC)
 
 func at(d time.Duration) time.Time { return night.Add(d) }
 
-func ptr[T any](v T) *T { return &v }
-
 func digest(s string) string { return incident.DigestOf([]byte(s)) }
 
 var (
@@ -176,7 +174,7 @@ func validating() incident.View {
 	v.Revision, v.Phase = 10, incident.PhaseValidating
 	v.Rollbacks[0].Recovery = &incident.RecoveryResult{
 		Verdict: incident.VerdictUnknown, Reason: "Too few samples since the rollback", At: at(50 * time.Second),
-		SLIs: []incident.SLIResult{{Name: "errors", Verdict: incident.VerdictUnknown, Reason: "2 of 5 samples", Objective: "< 0.01", Baseline: ptr(0.0012), During: ptr(0.081)}},
+		SLIs: []incident.SLIResult{{Name: "errors", Verdict: incident.VerdictUnknown, Reason: "2 of 5 samples", Objective: "< 0.01", Baseline: new(0.0012), During: new(0.081)}},
 	}
 	return v
 }
@@ -191,8 +189,8 @@ func recovered() incident.View {
 	rb.Recovery = &incident.RecoveryResult{
 		Verdict: incident.VerdictRecovered, Reason: "Both SLIs met their objective and look like before the change", At: at(3 * time.Minute),
 		SLIs: []incident.SLIResult{
-			{Name: "errors", Verdict: incident.VerdictRecovered, Reason: "0.0011 is below 0.01 and like before", Unit: "ratio", Objective: "< 0.01", Baseline: ptr(0.0012), During: ptr(0.081), After: ptr(0.0011)},
-			{Name: "latency p99", Verdict: incident.VerdictRecovered, Reason: "0.21 s is below 0.5 s", Unit: "s", Objective: "< 0.5", Baseline: ptr(0.2), During: ptr(1.9), After: ptr(0.21)},
+			{Name: "errors", Verdict: incident.VerdictRecovered, Reason: "0.0011 is below 0.01 and like before", Unit: "ratio", Objective: "< 0.01", Baseline: new(0.0012), During: new(0.081), After: new(0.0011)},
+			{Name: "latency p99", Verdict: incident.VerdictRecovered, Reason: "0.21 s is below 0.5 s", Unit: "s", Objective: "< 0.5", Baseline: new(0.2), During: new(1.9), After: new(0.21)},
 		},
 	}
 	v.Card = incident.CardRef{Channel: "C1", TS: "1.2", URL: "https://example.slack.com/archives/C1/p12"}

@@ -101,7 +101,7 @@ func commentSafe(key string) string {
 type paper struct{ strings.Builder }
 
 func (p *paper) line(s string)                { p.WriteString(s + "\n") }
-func (p *paper) item(format string, a ...any) { fmt.Fprintf(p, "- "+format+"\n", a...) }
+func (p *paper) item(format string, a ...any) { p.line("- " + fmt.Sprintf(format, a...)) }
 func (p *paper) cells(columns ...string)      { p.line("| " + strings.Join(columns, " | ") + " |") }
 func (p *paper) link(label, address string)   { p.item("%s: %s", label, mdLink(address)) }
 func md(s string) string                      { return Markdown(s, maxLine) }

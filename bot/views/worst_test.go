@@ -115,10 +115,10 @@ func TestWorstCase(t *testing.T) {
 				title, body := views.Postmortem(v)
 				require.LessOrEqual(t, utf8.RuneCountInString(title), 256)
 				require.LessOrEqual(t, utf8.RuneCountInString(body), 65536)
-				require.True(t, strings.Contains(body, "## Action items"), "the last section is still there")
+				require.Contains(t, body, "## Action items", "the last section is still there")
 				var page bytes.Buffer
 				require.NoError(t, views.Console(&page, v))
-				require.False(t, strings.Contains(page.String(), "<!channel>"))
+				require.NotContains(t, page.String(), "<!channel>")
 			}
 		})
 	}

@@ -20,7 +20,7 @@ import (
 
 // guide stands above the channel in the Slack stand-in.
 const guide = `1. Open "The shop" in the sidebar and ship checkout v42. A third of the orders will fail.
-2. In about fifteen seconds the monitor pages, and Backout posts a card here.
+2. Within ten seconds the monitor pages, and Backout posts a card here.
 3. You are Ada, on call for checkout: press the green button. Try it as Eve or Sam first.
 4. Watch the card: evidence, the rollback, and the verdict from real PromQL.
 5. The postmortem is linked on the card when the shop has recovered.`

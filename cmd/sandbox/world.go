@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,8 +36,8 @@ const (
 
 // Names and credentials of the stand-ins. They open nothing but this world.
 const (
-	webhookSecret   = "sandbox-webhook-secret" //nolint:gosec // Opens the stand-in only.
-	pagerToken      = "sandbox-pagerduty"      //nolint:gosec // Opens the stand-in only.
+	webhookSecret   = "sandbox-webhook-secret"
+	pagerToken      = "sandbox-pagerduty" //nolint:gosec // Opens the stand-in only.
 	routingKey      = "sandbox-routing-key"
 	githubToken     = "sandbox-github"               //nolint:gosec // Opens the stand-in only.
 	consoleToken    = "sandbox-console-token-of-ada" //nolint:gosec // Opens this world only.
@@ -82,7 +83,7 @@ func build(ctx context.Context, o options, log *slog.Logger) (w *world, err erro
 	if err := w.openShop(ctx, o); err != nil {
 		return w, err
 	}
-	listen, err := freeAddress()
+	listen, err := freeAddress(ctx)
 	if err != nil {
 		return w, err
 	}
@@ -92,7 +93,7 @@ func build(ctx context.Context, o options, log *slog.Logger) (w *world, err erro
 	}
 	w.onClose(func() error { _ = door.Close(); return nil }) // Closed already if it was served.
 	w.control = "http://" + door.Addr().String()
-	if err := w.openStandIns(listen); err != nil {
+	if err := w.openStandIns(ctx, listen); err != nil {
 		return w, err
 	}
 	if err := w.openProduct(ctx, listen, o, log); err != nil {
@@ -113,7 +114,7 @@ func (w *world) onClose(f func() error) { w.closers = append(w.closers, f) }
 // openShop starts the services, their releases, customers and Prometheus.
 func (w *world) openShop(ctx context.Context, o options) error {
 	var err error
-	if w.shop, err = shop.Open(); err != nil {
+	if w.shop, err = shop.Open(ctx); err != nil {
 		return err
 	}
 	w.onClose(w.shop.Close)
@@ -145,7 +146,7 @@ func (w *world) openShop(ctx context.Context, o options) error {
 }
 
 // openStandIns starts PagerDuty, GitHub and Slack with the shop's people.
-func (w *world) openStandIns(listen string) error {
+func (w *world) openStandIns(ctx context.Context, listen string) error {
 	var err error
 	w.pager, err = fakepagerduty.New(fakepagerduty.Config{Token: pagerToken, RoutingKeys: map[string]string{routingKey: "PCHECKOUT"}})
 	if err != nil {
@@ -173,15 +174,15 @@ func (w *world) openStandIns(listen string) error {
 	for _, repo := range []string{postmortemsRepo, "shop/checkout", "shop/payments", "shop/storefront"} {
 		w.github.AddRepo(repo)
 	}
-	return w.openSlack(console(listen))
+	return w.openSlack(ctx, console(listen))
 }
 
 // console is the address of Backout's console, with Ada's token as the password.
 func console(listen string) string { return "http://ada:" + consoleToken + "@" + listen + "/incidents" }
 
-func (w *world) openSlack(console string) error {
+func (w *world) openSlack(ctx context.Context, console string) error {
 	var err error
-	w.slack, err = fakeslack.Start(context.Background(), fakeslack.Options{
+	w.slack, err = fakeslack.Start(context.WithoutCancel(ctx), fakeslack.Options{
 		TeamID: "T0SHOP", TeamName: "Shop", TeamDomain: "shop", BotName: "Backout",
 		Users: []fakeslack.User{
 			{ID: "U0ADA", Name: "ada", RealName: "Ada Okafor", Email: "ada@shop.example", Title: "On call for checkout"},
@@ -217,7 +218,7 @@ func (w *world) openProduct(ctx context.Context, listen string, o options, log *
 	if err != nil {
 		return fmt.Errorf("start Backout: %w", err)
 	}
-	w.onClose(func() error { return w.backout.Stop(context.Background()) })
+	w.onClose(func() error { return w.backout.Stop(context.WithoutCancel(ctx)) })
 	base := "http://" + listen
 	return w.slack.SetRequestURLs(ctx, fakeslack.RequestURLs{
 		Commands: base + "/slack/commands", Interactivity: base + "/slack/interactions", Events: base + "/slack/events",
@@ -263,16 +264,16 @@ func (w *world) writeConfig(listen string, o options) (product.Config, error) {
 // Close ends the world in the reverse order of its start.
 func (w *world) Close() error {
 	var errs []error
-	for i := len(w.closers) - 1; i >= 0; i-- {
-		errs = append(errs, w.closers[i]())
+	for _, v := range slices.Backward(w.closers) {
+		errs = append(errs, v())
 	}
 	w.closers = nil
 	return errors.Join(errs...)
 }
 
 // freeAddress is a loopback address that nothing listens on.
-func freeAddress() (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("find a free port: %w", err)
 	}

@@ -72,7 +72,7 @@ func TestRulesBite(t *testing.T) {
 	for _, file := range archive.Files {
 		for i, line := range strings.Split(string(file.Data), "\n") {
 			if m := wanted.FindStringSubmatch(line); m != nil {
-				for _, name := range strings.Fields(m[2]) {
+				for name := range strings.FieldsSeq(m[2]) {
 					at := fmt.Sprintf("%s:%d", file.Name, i+1)
 					want[at] = append(want[at], m[1]+" "+name)
 				}

@@ -78,7 +78,7 @@ func (w *walker) image(path string, value any) {
 	members := w.object(path, value,
 		must("type", typed),
 		may("block_id", blockID),
-		may("image_url", address(maxImageURL, "http", "https")),
+		may("image_url", address("http", "https")),
 		may("slack_file", slackFile),
 		must("alt_text", text(1, maxAltText)),
 		may("title", plainText(maxImageTitle)),

@@ -71,7 +71,7 @@ func overflowOption(w *walker, path string, value any) {
 		must("text", plainText(maxOptionText)),
 		must("value", text(1, maxOptionValue)),
 		may("description", plainText(maxOptionDescription)),
-		may("url", address(maxURL)),
+		may("url", address()),
 	)
 }
 
@@ -113,7 +113,7 @@ func dispatchConfig(w *walker, path string, value any) {
 
 // slackFile is the rule for an image that is stored in Slack.
 func slackFile(w *walker, path string, value any) {
-	members := w.object(path, value, may("id", text(1, maxActionID)), may("url", address(maxImageURL, "https")))
+	members := w.object(path, value, may("id", text(1, maxActionID)), may("url", address("https")))
 	if members == nil {
 		return
 	}

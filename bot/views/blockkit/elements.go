@@ -62,7 +62,7 @@ func (e element) shownOn(surface Surface) bool {
 func (w *walker) imageElement(path string, value any) {
 	members := w.object(path, value,
 		must("type", typed),
-		may("image_url", address(maxImageURL, "http", "https")),
+		may("image_url", address("http", "https")),
 		may("slack_file", slackFile),
 		must("alt_text", text(1, maxAltText)),
 	)
@@ -89,7 +89,7 @@ var elements = map[string]element{
 		idField, confirmField,
 		must("text", plainText(maxButtonText)),
 		may("value", text(0, maxButtonValue)),
-		may("url", address(maxURL)),
+		may("url", address()),
 		may("style", oneOf("primary", "danger")),
 		may("accessibility_label", text(1, maxAccessibilityLabel)),
 	}},
@@ -132,7 +132,7 @@ var elements = map[string]element{
 		idField, focusField, placeholderField, dispatchField, may("initial_value", text(1, maxInputLength)),
 	}},
 	"url_text_input": {in: inInput, fields: []field{
-		idField, focusField, placeholderField, dispatchField, may("initial_value", address(maxURL)),
+		idField, focusField, placeholderField, dispatchField, may("initial_value", address()),
 	}},
 	"number_input": {in: inInput, fields: []field{
 		idField, focusField, placeholderField, dispatchField,

@@ -36,9 +36,6 @@ const (
 	// maxText is the length of any text object that has no smaller limit.
 	// Source: https://docs.slack.dev/reference/block-kit/composition-objects/text-object
 	maxText = 3000
-	// maxImageURL is the length of an image address.
-	// Source: https://docs.slack.dev/reference/block-kit/blocks/image-block
-	maxImageURL = 3000
 	// maxAltText is the length of the description of an image.
 	// Source: https://docs.slack.dev/reference/block-kit/blocks/image-block
 	maxAltText = 2000
@@ -82,7 +79,8 @@ const (
 	// maxAccessibilityLabel is the length of what a screen reader says for a button.
 	// Source: https://docs.slack.dev/reference/block-kit/block-elements/button-element
 	maxAccessibilityLabel = 75
-	// maxURL is the length of the address a button or an overflow option opens.
+	// maxURL is the length of the address of an image, and of the one that a
+	// button or an overflow option opens.
 	// Source: https://docs.slack.dev/reference/block-kit/block-elements/button-element
 	maxURL = 3000
 	// maxPlaceholder is the length of a placeholder.

@@ -3,6 +3,7 @@ package blockkit
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -28,9 +29,7 @@ func many[T any](n int, item func(i int) T) []T {
 
 func with(base object, name string, value any) object {
 	out := object{}
-	for k, v := range base {
-		out[k] = v
-	}
+	maps.Copy(out, base)
 	out[name] = value
 	return out
 }

@@ -83,7 +83,7 @@ func richTextRun(w *walker, path string, value any) {
 	case "text":
 		w.object(path, value, must("type", typed), must("text", text(1, maxMarkdown)), style)
 	case "link":
-		w.object(path, value, must("type", typed), must("url", address(maxURL)),
+		w.object(path, value, must("type", typed), must("url", address()),
 			may("text", text(1, maxMarkdown)), may("unsafe", boolean), style)
 	case "emoji":
 		w.object(path, value, must("type", typed), must("name", text(1, maxActionID)),
@@ -98,7 +98,7 @@ func richTextRun(w *walker, path string, value any) {
 		w.object(path, value, must("type", typed), must("range", oneOf("here", "channel", "everyone")), style)
 	case "date":
 		w.object(path, value, must("type", typed), must("timestamp", integer(0, math.MaxInt64)),
-			must("format", text(1, maxActionID)), may("url", address(maxURL)), may("fallback", text(1, maxText)), style)
+			must("format", text(1, maxActionID)), may("url", address()), may("fallback", text(1, maxText)), style)
 	case "color":
 		w.object(path, value, must("type", typed), must("value", text(1, maxActionID)), style)
 	default:

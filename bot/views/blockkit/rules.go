@@ -177,16 +177,16 @@ func list(low, high int, item rule) rule {
 	}
 }
 
-// address returns a rule for absolute addresses of at most high characters.
-// With schemes given, only those are allowed.
-func address(high int, schemes ...string) rule {
+// address returns a rule for absolute addresses. With schemes given, only those
+// are allowed.
+func address(schemes ...string) rule {
 	return func(w *walker, path string, value any) {
 		s, ok := value.(string)
 		if !ok {
 			w.fail(path, "must provide a string")
 			return
 		}
-		w.length(path, s, 1, high)
+		w.length(path, s, 1, maxURL)
 		u, err := url.Parse(s)
 		if err != nil || u.Scheme == "" || (u.Host == "" && u.Opaque == "") {
 			w.fail(path, "must be a valid url")

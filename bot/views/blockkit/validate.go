@@ -72,8 +72,7 @@ func (e *Error) Messages() []string {
 
 // Messages returns the messages of the Error within err, or nil if there is none.
 func Messages(err error) []string {
-	var invalid *Error
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*Error](err); ok {
 		return invalid.Messages()
 	}
 	return nil

@@ -38,7 +38,7 @@ type program struct {
 // server along, and may be nil.
 func Main(ctx context.Context, name string, args, env []string, stdout, stderr io.Writer, start StartTemporal) int {
 	p := &program{name: name, env: env, stdout: stdout, stderr: stderr, start: start}
-	root := p.root()
+	root := p.root() //nolint:contextcheck // Commands take the context of ExecuteContext.
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -45,7 +45,7 @@ func (p *program) remote() (remote, error) {
 	if path == "" {
 		path = config.API.TokensFile
 	}
-	content, err := os.ReadFile(path) //nolint:gosec // The operator chooses the path.
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return remote{}, fmt.Errorf("read API token: %w; set BACKOUT_TOKEN_FILE to a file with your token", err)
 	}

@@ -99,7 +99,7 @@ func readYAML(paths []string) ([]runbooks.File, error) {
 	slices.Sort(names)
 	var files []runbooks.File
 	for _, name := range slices.Compact(names) {
-		content, err := os.ReadFile(name) //nolint:gosec // The operator chooses the path.
+		content, err := os.ReadFile(name)
 		if err != nil {
 			return nil, err
 		}

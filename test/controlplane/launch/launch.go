@@ -47,7 +47,7 @@ type Process struct {
 // Start runs the binary and waits until the API server is ready. Ending ctx ends
 // the wait and the start, and nothing after that.
 func Start(ctx context.Context, binary string, args ...string) (*Process, error) {
-	command := exec.Command(binary, args...) //nolint:gosec,noctx // The caller names the program, which outlives ctx.
+	command := exec.Command(binary, args...) // The program outlives ctx.
 	stdin, err := command.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("open standard input of the control plane: %w", err)

@@ -53,8 +53,8 @@ type Receipt struct {
 }
 
 // start runs a service on a free loopback port. releases are its versions.
-func start(name string, releases map[string]behaviour) (*Service, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+func start(ctx context.Context, name string, releases map[string]behaviour) (*Service, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for service %q: %w", name, err)
 	}

@@ -41,15 +41,15 @@ type Shop struct {
 // Open starts the services. Storefront and payments run their good release,
 // as they have for weeks; checkout answers 503 until it is told its version by
 // Service.Release.
-func Open() (*Shop, error) {
+func Open(ctx context.Context) (*Shop, error) {
 	s := &Shop{services: map[string]*Service{}, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
-	payments, err := start(Payments, map[string]behaviour{GoodRelease: charge, "v40": charge})
+	payments, err := start(ctx, Payments, map[string]behaviour{GoodRelease: charge, "v40": charge})
 	if err != nil {
 		return nil, err
 	}
 	s.services[Payments] = payments
 	payments.Release(GoodRelease)
-	checkout, err := start(Checkout, map[string]behaviour{
+	checkout, err := start(ctx, Checkout, map[string]behaviour{
 		"v40":       s.checkout(payments.URL, price),
 		GoodRelease: s.checkout(payments.URL, price),
 		BadRelease:  s.checkout(payments.URL, priceWithDiscounts),
@@ -58,7 +58,7 @@ func Open() (*Shop, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.services[Checkout] = checkout
-	storefront, err := start(Storefront, map[string]behaviour{
+	storefront, err := start(ctx, Storefront, map[string]behaviour{
 		GoodRelease: s.forward(checkout.URL), "v40": s.forward(checkout.URL),
 	})
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 
 func TestOrdersGoThroughAllServices(t *testing.T) {
 	t.Parallel()
-	s, err := Open()
+	s, err := Open(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 
@@ -39,7 +39,7 @@ func TestBadReleaseFailsBigOrdersOnly(t *testing.T) {
 
 func TestReleaseChangesTheNextRequest(t *testing.T) {
 	t.Parallel()
-	s, err := Open()
+	s, err := Open(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	for _, name := range Names() {
