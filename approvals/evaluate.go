@@ -166,6 +166,10 @@ func (e *evaluation) sort(b ballot) {
 			e.dismiss(b, incident.OutcomeDenied, who+" can not refuse, "+who+" is not "+orRoles(e.refusers()))
 			return
 		}
+		if strings.TrimSpace(b.Reason) == "" {
+			e.dismiss(b, incident.OutcomeDenied, who+" can not refuse without a reason")
+			return
+		}
 		e.refusing = append(e.refusing, b)
 	case b.Answer != incident.AnswerApprove:
 		e.dismiss(b, incident.OutcomeDenied, who+" can not count, the answer is neither approve nor refuse")

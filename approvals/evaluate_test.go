@@ -73,6 +73,7 @@ func TestEvaluateSentences(t *testing.T) {
 		{"roles that must be shared out", request(t3, approve(ada, commander, owner), approve(bob, commander)), incident.OutcomeApproved, "incident commander approved (Bob); service owner approved (Ada)"},
 		{"refusal wins over a full quorum", request(t3, approve(ada, commander), approve(bob, owner), refuse(sam, owner)), incident.OutcomeRefused, "service owner refused (Sam)"},
 		{"refusal wins over break-glass", request(t2, glass(ada, "fire", onCall), refuse(bob, commander)), incident.OutcomeRefused, "incident commander refused (Bob)"},
+		{"refusal without a reason", request(t2, approve(ada, commander), edited(refuse(bob, commander), func(v *approvals.Vote) { v.Reason = " " })), incident.OutcomeApproved, "incident commander approved (Ada)"},
 		{"refusal without authority", request(t2, approve(ada, commander), refuse(bob)), incident.OutcomeApproved, "incident commander approved (Ada)"},
 		{"the incident commander may always refuse", request(t1, approve(ada, onCall), refuse(bob, commander)), incident.OutcomeRefused, "incident commander refused (Bob)"},
 		{"break-glass", request(t3, glass(sam, "all orders fail", onCall)), incident.OutcomeApproved, "on-call broke the glass (Sam); to be reviewed"},

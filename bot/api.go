@@ -7,18 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/backout/backout/workflows/incident"
 )
-
-// apiWait is how long the API waits for a result.
-const apiWait = 20 * time.Second
 
 // DeclareCall is the body of POST /api/v1/declare.
 type DeclareCall struct {
@@ -78,15 +73,15 @@ type Problem struct {
 func (s *Server) routeAPI(mux *http.ServeMux) {
 	handle := func(name string, f func(ctx context.Context, who incident.Actor, body []byte) (any, error)) {
 		mux.HandleFunc("POST /api/v1/"+name, s.authenticated(incident.ViaCLI, func(w http.ResponseWriter, r *http.Request, who incident.Actor) {
-			if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+			if !isType(r, typeJSON) {
 				writeJSON(w, http.StatusUnsupportedMediaType, Problem{"the body must be application/json"})
 				return
 			}
-			body, ok := s.body(w, r)
+			body, ok := s.body(w, r, maxCall)
 			if !ok {
 				return
 			}
-			ctx, cancel := context.WithTimeout(r.Context(), apiWait)
+			ctx, cancel := context.WithTimeout(r.Context(), s.waits.call)
 			defer cancel()
 			result, err := f(ctx, who, body)
 			if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/backout/backout/workflows/incident"
 )
 
-const adaToken, bobToken = "ada-0123456789-0123456789", "bob-0123456789-0123456789" //nolint:gosec // They open these tests only.
+const adaToken, bobToken = "ada-0123456789-0123456789", "bob-0123456789-0123456789"
 
 func access(t *testing.T) *bot.Access {
 	t.Helper()
@@ -126,7 +126,7 @@ func TestWhoMayCall(t *testing.T) {
 	}
 	t.Run("a name that was pointed here", func(t *testing.T) {
 		t.Parallel()
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, local.URL+"/api/v1/list", strings.NewReader("{}"))
+		request, err := http.NewRequestWithContext(within(t), http.MethodPost, local.URL+"/api/v1/list", strings.NewReader("{}"))
 		require.NoError(t, err)
 		request.Host = "rebound.example"
 		request.Header = header()
@@ -150,7 +150,7 @@ func TestTokenFilesAreStrict(t *testing.T) {
 
 func TestAPIWithoutTemporal(t *testing.T) {
 	t.Parallel()
-	_, h, _ := serve(t, bot.Options{Gateway: unreachable(t), Access: access(t)})
+	_, h, _ := serveWithin(t, bot.Options{Gateway: unreachable(t), Access: access(t)}, haste, haste)
 	status, answer := send(t, http.MethodPost, h.URL+"/api/v1/list", asAda(), "")
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Contains(t, answer, "not known whether")
@@ -162,7 +162,7 @@ func TestConsole(t *testing.T) {
 	_, h, _ := serve(t, bot.Options{Access: access(t)})
 	key := begin(t, bot.NewGateway(temporalClient), "")
 	basic := func() http.Header {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.URL, nil)
+		r, err := http.NewRequestWithContext(within(t), http.MethodGet, h.URL, nil)
 		require.NoError(t, err)
 		r.SetBasicAuth("whatever", adaToken)
 		return r.Header

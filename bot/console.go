@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/backout/backout/bot/views"
@@ -24,19 +25,19 @@ func (s *Server) routeConsole(mux *http.ServeMux) {
 func keyIn(r *http.Request) string { return r.PathValue("source") + "/" + r.PathValue("id") }
 
 func (s *Server) consoleList(w http.ResponseWriter, r *http.Request, _ incident.Actor) {
-	ctx, cancel := context.WithTimeout(r.Context(), apiWait)
+	ctx, cancel := context.WithTimeout(r.Context(), s.waits.call)
 	defer cancel()
 	list, err := s.opts.Gateway.List(ctx)
 	if err != nil {
 		s.consoleTrouble(w, r, err)
 		return
 	}
-	open := readAll(ctx, s.opts.Gateway, list[:min(len(list), maxLooked)])
+	open, _ := readAll(ctx, s.opts.Gateway, list)
 	s.page(w, r, http.StatusOK, func(out io.Writer) error { return views.ConsoleList(out, open) })
 }
 
 func (s *Server) consolePage(w http.ResponseWriter, r *http.Request, _ incident.Actor) {
-	ctx, cancel := context.WithTimeout(r.Context(), apiWait)
+	ctx, cancel := context.WithTimeout(r.Context(), s.waits.call)
 	defer cancel()
 	v, err := s.opts.Gateway.View(ctx, keyIn(r))
 	if err != nil {
@@ -55,7 +56,7 @@ func (s *Server) consoleDecide(w http.ResponseWriter, r *http.Request, who incid
 		s.consoleTrouble(w, r, ErrInvalid)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), apiWait)
+	ctx, cancel := context.WithTimeout(r.Context(), s.waits.call)
 	defer cancel()
 	result, err := s.decide(ctx, who, DecideCall{
 		Key: keyIn(r), OptionID: r.PostForm.Get("option_id"), PlanDigest: r.PostForm.Get("plan_digest"), Revision: revision,
@@ -68,7 +69,7 @@ func (s *Server) consoleCommand(w http.ResponseWriter, r *http.Request, who inci
 	if !s.form(w, r) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), apiWait)
+	ctx, cancel := context.WithTimeout(r.Context(), s.waits.call)
 	defer cancel()
 	result, err := s.command(ctx, who, CommandCall{Key: keyIn(r), Verb: incident.Verb(r.PostForm.Get("verb"))})
 	s.consoleTold(w, r, result, err)
@@ -76,11 +77,16 @@ func (s *Server) consoleCommand(w http.ResponseWriter, r *http.Request, who inci
 
 // form reads a sent form, or answers and reports false.
 func (s *Server) form(w http.ResponseWriter, r *http.Request) bool {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	if err := r.ParseForm(); err != nil {
+	body, ok := s.body(w, r, maxCall)
+	if !ok {
+		return false
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil || !isType(r, typeForm) {
 		s.refuse(w, r, http.StatusBadRequest, errUnreadable)
 		return false
 	}
+	r.PostForm = form
 	return true
 }
 

@@ -2,6 +2,7 @@ package bot_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/backout/backout/bot"
+	"github.com/backout/backout/integrations/slack"
 	"github.com/backout/backout/workflows/incident"
 	"github.com/backout/backout/workflows/worker/embedded"
 )
@@ -38,7 +40,9 @@ func run(m *testing.M) int {
 		return fail(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	server, err := embedded.Start(context.Background(), embedded.Options{
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	server, err := embedded.Start(ctx, embedded.Options{
 		Dir: dir, UIPort: embedded.UIOff, Synchronous: embedded.SyncNormal, Logger: slog.New(slog.DiscardHandler),
 		SearchAttributes: map[string]enumspb.IndexedValueType{
 			incident.SearchPhase: enumspb.INDEXED_VALUE_TYPE_KEYWORD, incident.SearchService: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
@@ -48,8 +52,8 @@ func run(m *testing.M) int {
 	if err != nil {
 		return fail(err)
 	}
-	defer func() { _ = server.Stop() }()
-	temporalClient, err = client.Dial(client.Options{
+	defer bounded("the Temporal server", func() { _ = server.Stop() })
+	temporalClient, err = client.DialContext(ctx, client.Options{
 		HostPort: server.Address(), Namespace: embedded.DefaultNamespace, Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 	})
 	if err != nil {
@@ -58,18 +62,50 @@ func run(m *testing.M) int {
 	defer temporalClient.Close()
 	w := worker.New(temporalClient, incident.TaskQueue, worker.Options{})
 	w.RegisterWorkflowWithOptions(standIn, workflow.RegisterOptions{Name: incident.WorkflowIncident})
+	w.RegisterActivity(unidentified)
 	if err := w.Start(); err != nil {
 		return fail(err)
 	}
-	defer w.Stop()
+	defer bounded("the worker", w.Stop)
 	return m.Run()
+}
+
+// bounded goes on without what does not stop in time.
+func bounded(what string, stop func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		stop()
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		fmt.Fprintf(os.Stderr, "waited %s in vain for the end of %s\n", patience, what)
+	}
 }
 
 func planDigest(option string) string { return incident.DigestOf([]byte(option)) }
 
+// directories are who is who, by the channel where people speak.
+var directories sync.Map
+
+// unidentified says why somebody is nobody; empty when they are one person, or
+// nobody keeps a directory for their channel.
+func unidentified(ctx context.Context, a incident.Actor) (string, error) {
+	d, ok := directories.Load(a.Channel)
+	if !ok {
+		return "", nil
+	}
+	_, err := d.(*slack.Directory).Identify(ctx, a)
+	if errors.Is(err, incident.ErrNoIdentity) {
+		return err.Error(), nil
+	}
+	return "", err
+}
+
 // standIn speaks the incident's contract with the simplest rules there can be:
-// the first approval of a plan counts, a resolved page or "close" ends it, and
-// "escalate" answers only after the next "options".
+// the first approval of a plan by one known person counts, a resolved page or
+// "close" ends it, and "escalate" answers only after the next "options".
 func standIn(ctx workflow.Context, in incident.IncidentInput) error {
 	v := incident.View{
 		Key: in.Key, Phase: incident.PhaseDeciding, Severity: incident.Sev2, Service: "checkout", Ranking: incident.Ranking{Likely: -1},
@@ -80,6 +116,7 @@ func standIn(ctx workflow.Context, in incident.IncidentInput) error {
 	}
 	results := map[string]incident.Result{}
 	over, refreshed, approved := false, false, ""
+	mutex := workflow.NewMutex(ctx)
 	keep := func(id string, r incident.Result) (incident.Result, error) {
 		v.Revision++
 		r.Revision = v.Revision
@@ -102,12 +139,23 @@ func standIn(ctx workflow.Context, in incident.IncidentInput) error {
 			}
 			return keep("page"+p.EventID, incident.Result{Outcome: incident.OutcomeAccepted})
 		},
-		incident.UpdateDecide: func(_ workflow.Context, q incident.DecideRequest) (incident.Result, error) {
+		incident.UpdateDecide: func(ctx workflow.Context, q incident.DecideRequest) (incident.Result, error) {
+			if err := mutex.Lock(ctx); err != nil {
+				return incident.Result{}, err
+			}
+			defer mutex.Unlock()
 			if r, ok := results["decide"+q.DecisionID]; ok {
 				return r, nil
 			}
+			var nobody string
+			ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{ScheduleToCloseTimeout: patience})
+			if err := workflow.ExecuteLocalActivity(ctx, unidentified, q.Actor).Get(ctx, &nobody); err != nil {
+				return incident.Result{}, err
+			}
 			r := incident.Result{Outcome: incident.OutcomeApproved}
 			switch {
+			case nobody != "":
+				r = incident.Result{Outcome: incident.OutcomeUnidentified}
 			case q.PlanDigest != planDigest(q.OptionID):
 				r = incident.Result{Outcome: incident.OutcomeStale}
 			case approved != "":
@@ -162,7 +210,8 @@ func unique(prefix string) string {
 	return fmt.Sprintf("%s%04d", prefix, serial)
 }
 
-var opened = time.Date(2026, 3, 14, 3, 12, 8, 0, time.UTC)
+// opened is when the pages of these tests began, as of today as real ones.
+var opened = time.Now().UTC().Add(-time.Minute).Truncate(time.Second)
 
 func page(id, event string, kind incident.PageKind) incident.Page {
 	return incident.Page{
@@ -177,11 +226,11 @@ func begin(t *testing.T, g *bot.Gateway, channel string) string {
 	t.Helper()
 	p := page(unique("Q"), "first", incident.PageTriggered)
 	p.Channel = channel
-	_, err := g.Page(t.Context(), p)
+	_, err := g.Page(within(t), p)
 	require.NoError(t, err)
 	key := incident.Key(p.Source, p.IncidentID)
-	require.Eventually(t, func() bool {
-		list, err := g.List(t.Context())
+	eventually(t, "lists show the incident", func() bool {
+		list, err := g.List(within(t))
 		require.NoError(t, err)
 		for _, s := range list {
 			if s.Key == key {
@@ -189,9 +238,11 @@ func begin(t *testing.T, g *bot.Gateway, channel string) string {
 			}
 		}
 		return false
-	}, 10*time.Second, 20*time.Millisecond)
+	})
 	t.Cleanup(func() {
-		_ = temporalClient.TerminateWorkflow(context.WithoutCancel(t.Context()), incident.WorkflowID(key), "", "the test is over")
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+		defer cancel()
+		_ = temporalClient.TerminateWorkflow(ctx, incident.WorkflowID(key), "", "the test is over")
 	})
 	return key
 }
@@ -207,7 +258,7 @@ func unreachable(t *testing.T) *bot.Gateway {
 
 func viewOf(t *testing.T, g *bot.Gateway, key string) incident.View {
 	t.Helper()
-	v, err := g.View(t.Context(), key)
+	v, err := g.View(within(t), key)
 	require.NoError(t, err)
 	return v
 }

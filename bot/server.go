@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -20,17 +21,50 @@ import (
 // Source: https://developer.pagerduty.com/docs/webhooks-behavior#size-limit
 const maxBody = 1 << 20
 
-// webhookWait is how long Temporal may take to accept a page. PagerDuty gives
-// 5 seconds, and comes again after a 503.
-// Source: https://developer.pagerduty.com/docs/webhooks-behavior#timeouts
-const webhookWait = 4 * time.Second
+// maxCall is the largest body of a call of the API or of a form of the console,
+// in bytes. What it holds ends in an incident's history.
+const maxCall = 64 << 10
 
-// readyWait is how long Temporal may take to be called ready.
-const readyWait = 2 * time.Second
+// maxPageAge is how old a page of a webhook may be. PagerDuty tries for 48
+// hours; older ones are replays, which could begin an incident anew once
+// Temporal has forgotten it.
+// Source: https://developer.pagerduty.com/docs/webhooks-behavior#temporary-errors-and-retries
+const maxPageAge = 7 * 24 * time.Hour
+
+// waits are the times that callers leave, and what is made of them.
+type waits struct {
+	// body is how long a request may take to send its body, write how long
+	// the caller may take to read the whole answer.
+	body, write time.Duration
+	// webhook is how long Temporal may take to accept a page. PagerDuty gives
+	// 5 seconds, and comes again after a 503.
+	// Source: https://developer.pagerduty.com/docs/webhooks-behavior#timeouts
+	webhook time.Duration
+	// ready is how long Temporal may take to be called ready.
+	ready time.Duration
+	// call is how long the API and the console wait for a result.
+	call time.Duration
+	// accept is how long Temporal may take to accept what was done in Slack.
+	// Slack gives 3 seconds for the whole request.
+	// Source: https://docs.slack.dev/interactivity/handling-user-interaction
+	accept time.Duration
+	// answer is until when, from its start, a request of Slack waits for the
+	// result to answer with it at once.
+	answer time.Duration
+}
+
+func usualWaits() waits {
+	return waits{
+		body: 10 * time.Second, write: time.Minute, webhook: 4 * time.Second, ready: 2 * time.Second, call: 20 * time.Second,
+		accept: 2200 * time.Millisecond, answer: 2500 * time.Millisecond,
+	}
+}
 
 var (
 	errUnreadable = errors.New("body can not be read")
+	errType       = errors.New("content type is not the one of the interface")
 	errNoPage     = errors.New("page is not usable")
+	errOldPage    = errors.New("page is older than any retry")
 )
 
 // Webhook is a source of pages.
@@ -68,13 +102,16 @@ type Options struct {
 // Server is the HTTP side of Backout. It is safe for concurrent use.
 type Server struct {
 	opts    Options
+	waits   waits
 	desk    *desk
 	replays *replays
 	handler http.Handler
 }
 
 // NewServer assembles the handlers. It calls nobody.
-func NewServer(o Options) (*Server, error) {
+func NewServer(o Options) (*Server, error) { return newServer(o, usualWaits()) }
+
+func newServer(o Options, w waits) (*Server, error) {
 	if o.Gateway == nil {
 		return nil, errors.New("assemble server: the gateway is missing")
 	}
@@ -84,7 +121,7 @@ func NewServer(o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{opts: o, replays: newReplays(maxSeen)}
+	s := &Server{opts: o, waits: w, replays: newReplays(maxSeen)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
@@ -101,10 +138,10 @@ func NewServer(o Options) (*Server, error) {
 		if o.Slack.API == nil || !strings.HasPrefix(o.Slack.Command, "/") {
 			return nil, errors.New("assemble server: Slack needs an API client and the name of a command")
 		}
-		s.desk = newDesk(*o.Slack, o)
-		mux.HandleFunc("POST /slack/commands", s.slackRequest(s.readCommand))
-		mux.HandleFunc("POST /slack/interactions", s.slackRequest(s.readInteraction))
-		mux.HandleFunc("POST /slack/events", s.slackRequest(s.readEvent))
+		s.desk = newDesk(*o.Slack, o, w)
+		mux.HandleFunc("POST /slack/commands", s.slackRequest(typeForm, s.readCommand))
+		mux.HandleFunc("POST /slack/interactions", s.slackRequest(typeForm, s.readInteraction))
+		mux.HandleFunc("POST /slack/events", s.slackRequest(typeJSON, s.readEvent))
 	}
 	s.routeAPI(mux)
 	s.routeConsole(mux)
@@ -121,20 +158,12 @@ func (s *Server) Close(ctx context.Context) error {
 	if s.desk == nil {
 		return nil
 	}
-	defer s.desk.end()
-	done := make(chan struct{})
-	go func() { s.desk.later.Wait(); close(done) }()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return s.desk.finish(ctx)
 }
 
 // ready reports whether a page could be taken now.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), readyWait)
+	ctx, cancel := context.WithTimeout(r.Context(), s.waits.ready)
 	defer cancel()
 	if err := s.opts.Gateway.Check(ctx); err != nil {
 		writeText(w, http.StatusServiceUnavailable, "Temporal can not be reached")
@@ -144,16 +173,20 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 }
 
 // webhook takes one page: verified on the raw body before anything else, and
-// acknowledged only when Temporal has it. Age is no reason to refuse, since a
-// source retries for days; a repetition is deduped by its event ID.
+// acknowledged only when Temporal has it. A repetition is deduped by its event
+// ID, since sources send at least once.
 func (s *Server) webhook(hook Webhook) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		body, ok := s.body(w, r)
+		body, ok := s.body(w, r, maxBody)
 		if !ok {
 			return
 		}
 		if err := hook.Verify(r.Header, body); err != nil {
 			s.refuse(w, r, http.StatusUnauthorized, err)
+			return
+		}
+		if !isType(r, typeJSON) {
+			s.refuse(w, r, http.StatusBadRequest, errType)
 			return
 		}
 		page, relevant, err := hook.Parse(body)
@@ -165,7 +198,11 @@ func (s *Server) webhook(hook Webhook) http.HandlerFunc {
 			writeText(w, http.StatusAccepted, "ignored")
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), webhookWait)
+		if s.opts.Now().Sub(page.OccurredAt) > maxPageAge {
+			s.refuse(w, r, http.StatusBadRequest, errOldPage)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), s.waits.webhook)
 		defer cancel()
 		result, err := s.opts.Gateway.Page(ctx, page)
 		switch {
@@ -182,9 +219,20 @@ func (s *Server) webhook(hook Webhook) http.HandlerFunc {
 	}
 }
 
+// Content types of what is read.
+const (
+	typeJSON = "application/json"
+	typeForm = "application/x-www-form-urlencoded"
+)
+
+func isType(r *http.Request, want string) bool {
+	got, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && got == want
+}
+
 // body reads the raw body whole, or answers and reports false.
-func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+func (s *Server) body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
@@ -194,6 +242,9 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 		s.refuse(w, r, http.StatusBadRequest, errUnreadable)
 		return nil, false
 	}
+	// With the body there, the connection has no deadline any more, or a long
+	// answer would look like a caller that went away.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return body, true
 }
 
@@ -213,22 +264,39 @@ func (s *Server) watched(next http.Handler) http.Handler {
 		rec.Header().Set("X-Request-Id", id)
 		rec.Header().Set("X-Content-Type-Options", "nosniff")
 		rec.Header().Set("Cache-Control", "no-store")
-		defer func() {
-			cause := recover()
-			if cause == http.ErrAbortHandler { //nolint:errorlint // It is compared as net/http does.
-				panic(cause)
-			}
-			if cause != nil {
-				s.opts.Log.ErrorContext(r.Context(), "recover from panic", "request_id", id, "path", r.URL.Path, "stack", string(debug.Stack()))
-				if rec.status == 0 {
-					writeText(rec, http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError))
-				}
-			}
-			s.opts.Log.InfoContext(r.Context(), "answer request", "request_id", id, "method", r.Method, "path", r.URL.Path,
-				"status", rec.status, "took", s.opts.Now().Sub(began))
-		}()
+		// Nothing that is answered may load, run or frame anything, or be
+		// framed; the console's pages ask for a little more.
+		rec.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		rec.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+		rec.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
+		rec.Header().Set("Referrer-Policy", "no-referrer")
+		rec.Header().Set("X-Frame-Options", "DENY")
+		// Whoever sends or reads a byte at a time is cut off.
+		connection := http.NewResponseController(w)
+		_ = connection.SetWriteDeadline(time.Now().Add(s.waits.write))
+		if r.ContentLength != 0 {
+			_ = connection.SetReadDeadline(time.Now().Add(s.waits.body))
+		}
+		defer s.answered(r.Context(), rec, r, id, began)
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// answered is deferred: it logs a request that was answered, and turns a panic
+// into an answer.
+func (s *Server) answered(ctx context.Context, rec *recorder, r *http.Request, id string, began time.Time) {
+	cause := recover()
+	if cause == http.ErrAbortHandler { //nolint:errorlint // It is compared as net/http does.
+		panic(cause)
+	}
+	if cause != nil {
+		s.opts.Log.ErrorContext(ctx, "recover from panic", "request_id", id, "path", r.URL.Path, "stack", string(debug.Stack()))
+		if rec.status == 0 {
+			writeText(rec, http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError))
+		}
+	}
+	s.opts.Log.InfoContext(ctx, "answer request", "request_id", id, "method", r.Method, "path", r.URL.Path,
+		"status", rec.status, "took", s.opts.Now().Sub(began))
 }
 
 // recorder remembers the status of an answer.

@@ -39,7 +39,18 @@ func (j *journal) String() string {
 	return j.b.String()
 }
 
+// haste is how long Temporal has where it can not be reached, so that tests
+// need not wait to hear it.
+const haste = 100 * time.Millisecond
+
+// serve is a server that gives up on nothing on account of a busy machine; the
+// real times are tested with a clock of their own.
 func serve(t *testing.T, o bot.Options) (*bot.Server, *httptest.Server, *journal) {
+	t.Helper()
+	return serveWithin(t, o, patience, patience)
+}
+
+func serveWithin(t *testing.T, o bot.Options, wait, answer time.Duration) (*bot.Server, *httptest.Server, *journal) {
 	t.Helper()
 	j := &journal{}
 	if o.Log == nil {
@@ -48,21 +59,21 @@ func serve(t *testing.T, o bot.Options) (*bot.Server, *httptest.Server, *journal
 	if o.Gateway == nil {
 		o.Gateway = bot.NewGateway(temporalClient)
 	}
-	s, err := bot.NewServer(o)
+	s, err := bot.NewServerWithin(o, wait, answer)
 	require.NoError(t, err)
 	h := httptest.NewServer(s)
 	t.Cleanup(func() {
-		h.Close()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		ends(t, "the HTTP server", func() error { h.Close(); return nil })
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
-		require.NoError(t, s.Close(ctx))
+		require.NoError(t, s.Close(ctx), "the answers that follow acknowledgements did not end")
 	})
 	return s, h, j
 }
 
 func send(t *testing.T, method, url string, header http.Header, body string) (int, string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(within(t), method, url, strings.NewReader(body))
 	require.NoError(t, err)
 	if header != nil {
 		request.Header = header.Clone()
@@ -106,7 +117,7 @@ func hook(parsed *bool) bot.Webhook {
 func TestWebhooks(t *testing.T) {
 	t.Parallel()
 	id := unique("Q")
-	signed := http.Header{"X-Signature": {goodSignature}}
+	signed := http.Header{"X-Signature": {goodSignature}, "Content-Type": {"application/json"}}
 	tests := []struct {
 		name    string
 		gateway *bot.Gateway
@@ -128,8 +139,11 @@ func TestWebhooks(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			parsed := false
-			_, h, log := serve(t, bot.Options{Gateway: tt.gateway, Webhooks: map[string]bot.Webhook{"pagerduty": hook(&parsed)}})
+			parsed, wait := false, patience
+			if tt.gateway != nil {
+				wait = haste
+			}
+			_, h, log := serveWithin(t, bot.Options{Gateway: tt.gateway, Webhooks: map[string]bot.Webhook{"pagerduty": hook(&parsed)}}, wait, wait)
 			status, _ := send(t, http.MethodPost, h.URL+"/webhooks/pagerduty", tt.header, tt.body)
 			require.Equal(t, tt.status, status)
 			require.Equal(t, tt.parsed, parsed, "nothing is read out of a body that is not verified")
@@ -147,7 +161,7 @@ func TestForgedPagesStartNothing(t *testing.T) {
 		status, _ := send(t, http.MethodPost, h.URL+"/webhooks/pagerduty", nil, id+" e1")
 		require.Equal(t, http.StatusUnauthorized, status)
 	}
-	_, err := bot.NewGateway(temporalClient).View(t.Context(), "pagerduty/"+id)
+	_, err := bot.NewGateway(temporalClient).View(within(t), "pagerduty/"+id)
 	require.ErrorIs(t, err, bot.ErrNoIncident)
 }
 
@@ -156,7 +170,7 @@ func TestAcknowledgedPageIsInTemporal(t *testing.T) {
 	id, parsed := unique("Q"), false
 	_, h, _ := serve(t, bot.Options{Webhooks: map[string]bot.Webhook{"pagerduty": hook(&parsed)}})
 	for i, want := range []string{"accepted\n", "duplicate\n"} {
-		status, body := send(t, http.MethodPost, h.URL+"/webhooks/pagerduty", http.Header{"X-Signature": {goodSignature}}, id+" e1")
+		status, body := send(t, http.MethodPost, h.URL+"/webhooks/pagerduty", http.Header{"X-Signature": {goodSignature}, "Content-Type": {"application/json"}}, id+" e1")
 		require.Equal(t, http.StatusAccepted, status)
 		if i == 0 {
 			require.Equal(t, want, body)
@@ -169,7 +183,7 @@ func TestAcknowledgedPageIsInTemporal(t *testing.T) {
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	_, up, _ := serve(t, bot.Options{Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") })})
-	_, down, _ := serve(t, bot.Options{Gateway: unreachable(t)})
+	_, down, _ := serveWithin(t, bot.Options{Gateway: unreachable(t)}, haste, haste)
 	for _, tt := range []struct {
 		url    string
 		status int
@@ -199,21 +213,4 @@ func TestIncompleteServersAreRefused(t *testing.T) {
 		_, err := bot.NewServer(o)
 		require.Error(t, err, name)
 	}
-}
-
-// A webhook is acknowledged in milliseconds. The bound is loose, because
-// machines that test are busy.
-func TestWebhookIsFast(t *testing.T) {
-	t.Parallel()
-	parsed := false
-	_, h, _ := serve(t, bot.Options{Webhooks: map[string]bot.Webhook{"pagerduty": hook(&parsed)}})
-	began := time.Now()
-	const pages = 20
-	for range pages {
-		status, _ := send(t, http.MethodPost, h.URL+"/webhooks/pagerduty", http.Header{"X-Signature": {goodSignature}}, unique("Q")+" e1")
-		require.Equal(t, http.StatusAccepted, status)
-	}
-	took := time.Since(began) / pages
-	t.Logf("%s a page", took)
-	require.Less(t, took, time.Second)
 }

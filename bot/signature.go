@@ -18,7 +18,7 @@ import (
 // Source: https://docs.slack.dev/authentication/verifying-requests-from-slack
 const signatureWindow = 5 * time.Minute
 
-// maxSeen is how many signatures of the window are remembered. Only genuine
+// maxSeen is how many signatures are remembered, at 32 bytes each. Only genuine
 // requests are, so nobody outside can fill it.
 const maxSeen = 100_000
 
@@ -57,22 +57,24 @@ func verifySlack(secret []byte, header http.Header, body []byte, now time.Time) 
 	return [sha256.Size]byte(mac), nil
 }
 
-// replays remembers the requests of the window. It is safe for concurrent use.
+// replays remembers the requests of the window, in two halves of which the
+// older is forgotten whole. It is safe for concurrent use.
 type replays struct {
 	limit int
 
-	mu    sync.Mutex
-	seen  map[[sha256.Size]byte]time.Time
-	order []remembered
+	mu sync.Mutex
+	// young are the requests claimed since the last turn, old those of the
+	// turn before.
+	young, old map[[sha256.Size]byte]struct{}
+	turned     time.Time
 }
 
-type remembered struct {
-	id    [sha256.Size]byte
-	until time.Time
-}
+// replayTurn is how long a request is remembered at least: it may be dated
+// ahead by a window, and lives for another.
+const replayTurn = 2 * signatureWindow
 
 func newReplays(limit int) *replays {
-	return &replays{limit: limit, seen: map[[sha256.Size]byte]time.Time{}}
+	return &replays{limit: limit, young: map[[sha256.Size]byte]struct{}{}}
 }
 
 // claim takes a request, once. It refuses one that was claimed before, and any
@@ -80,24 +82,21 @@ func newReplays(limit int) *replays {
 func (r *replays) claim(id [sha256.Size]byte, now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.order) > 0 && r.order[0].until.Before(now) {
-		first := r.order[0]
-		r.order = r.order[1:]
-		// It may have been released and claimed again meanwhile.
-		if r.seen[first.id].Equal(first.until) {
-			delete(r.seen, first.id)
+	if now.Sub(r.turned) > replayTurn {
+		if now.Sub(r.turned) > 2*replayTurn {
+			r.young = nil
 		}
+		r.old, r.young, r.turned = r.young, map[[sha256.Size]byte]struct{}{}, now
 	}
-	if _, known := r.seen[id]; known {
+	_, young := r.young[id]
+	_, old := r.old[id]
+	switch {
+	case young || old:
 		return errReplayed
-	}
-	if len(r.order) >= r.limit {
+	case len(r.young)+len(r.old) >= r.limit:
 		return errCrowded
 	}
-	// A request may be dated ahead by a window, and lives for another.
-	until := now.Add(2 * signatureWindow)
-	r.seen[id] = until
-	r.order = append(r.order, remembered{id, until})
+	r.young[id] = struct{}{}
 	return nil
 }
 
@@ -105,5 +104,6 @@ func (r *replays) claim(id [sha256.Size]byte, now time.Time) error {
 func (r *replays) release(id [sha256.Size]byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.seen, id)
+	delete(r.young, id)
+	delete(r.old, id)
 }

@@ -73,16 +73,30 @@ func TestReplays(t *testing.T) {
 	require.ErrorIs(t, r.claim(a, noon.Add(time.Minute)), errReplayed)
 	require.NoError(t, r.claim(b, noon))
 	require.ErrorIs(t, r.claim(c, noon), errCrowded, "what can not be remembered is not taken")
-	require.ErrorIs(t, r.claim(a, noon.Add(2*signatureWindow)), errReplayed, "it is remembered for as long as it could be valid")
-	require.NoError(t, r.claim(c, noon.Add(2*signatureWindow+time.Second)))
-	require.Len(t, r.seen, 1, "what can not come again is forgotten")
+	r.release(b)
+	require.NoError(t, r.claim(c, noon), "what was released takes no room")
+	require.ErrorIs(t, r.claim(a, noon.Add(replayTurn)), errReplayed, "it is remembered for as long as it could be valid")
+	require.ErrorIs(t, r.claim(a, noon.Add(replayTurn+time.Second)), errReplayed)
+	require.NoError(t, r.claim(b, noon.Add(3*replayTurn)), "what can not come again is forgotten")
+	require.LessOrEqual(t, len(r.young)+len(r.old), 1)
+
+	// Dated as far ahead as it may be, a request lives for two windows.
+	for _, at := range []time.Duration{0, time.Minute, replayTurn - time.Second, replayTurn + time.Second, 3 * replayTurn} {
+		r = newReplays(8)
+		require.NoError(t, r.claim(b, noon))
+		require.NoError(t, r.claim(a, noon.Add(at)))
+		for _, later := range []time.Duration{time.Second, signatureWindow, replayTurn} {
+			require.ErrorIs(t, r.claim(a, noon.Add(at+later)), errReplayed, "%s after %s", later, at)
+		}
+	}
 
 	r = newReplays(8)
 	require.NoError(t, r.claim(a, noon))
 	r.release(a)
 	require.NoError(t, r.claim(a, noon.Add(time.Minute)), "what was not taken may come again")
-	require.NoError(t, r.claim(b, noon.Add(2*signatureWindow+time.Second)))
-	require.ErrorIs(t, r.claim(a, noon.Add(2*signatureWindow+time.Second)), errReplayed, "the second claim is not forgotten with the first")
+	require.NoError(t, r.claim(b, noon.Add(replayTurn+time.Second)))
+	r.release(a)
+	require.NoError(t, r.claim(a, noon.Add(replayTurn+time.Second)), "after a turn too")
 }
 
 func TestParse(t *testing.T) {

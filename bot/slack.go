@@ -17,21 +17,12 @@ import (
 	"github.com/backout/backout/workflows/incident"
 )
 
-// Times within which Slack wants an acknowledgement, and what is made of them.
-const (
-	// acceptWait is how long Temporal may take to accept an update. Slack gives
-	// 3 seconds for the whole request.
-	// Source: https://docs.slack.dev/interactivity/handling-user-interaction
-	acceptWait = 2200 * time.Millisecond
-	// answerWait is until when, from its start, a request waits for the result
-	// to answer with it at once.
-	answerWait = 2500 * time.Millisecond
-	// laterWait is how long the result of a recorded update is waited for
-	// behind the acknowledgement.
-	laterWait = 2 * time.Minute
-	// maxLater is how many results are waited for at a time.
-	maxLater = 256
-)
+// laterWait is how long the result of a recorded update is waited for behind
+// the acknowledgement.
+const laterWait = 2 * time.Minute
+
+// maxLater is how many results are waited for at a time.
+const maxLater = 256
 
 // maxLooked is how many open incidents are looked at to find the one whose
 // card is in a channel.
@@ -60,9 +51,13 @@ type desk struct {
 	gateway *Gateway
 	log     *slog.Logger
 	now     func() time.Time
+	waits   waits
 	http    *http.Client
 
-	// later are the answers that follow an acknowledgement.
+	// later are the answers that follow an acknowledgement; none is begun once
+	// the desk is over.
+	laterMu  sync.Mutex
+	over     bool
 	later    sync.WaitGroup
 	slots    chan struct{}
 	lifetime context.Context
@@ -133,7 +128,7 @@ func (d *desk) mention(ctx context.Context, e envelope) answer {
 		return answer{} // Slack sends it again
 	}
 	if card != nil {
-		d.tellLater(who, *card)
+		d.tellLater(ctx, who, *card)
 	}
 	return answer{taken: true}
 }
@@ -147,7 +142,7 @@ func (d *desk) obey(ctx context.Context, o order, who person) (card *views.Card,
 	case "help":
 		return said(views.Help(d.Command))
 	case "list":
-		return d.list(ctx)
+		return d.list(ctx, who)
 	case "declare":
 		return d.declare(ctx, parseDeclaration(o.rest, d.services()), who)
 	case "status", "approve", "break-glass", "refuse":
@@ -172,7 +167,7 @@ func (d *desk) obey(ctx context.Context, o order, who person) (card *views.Card,
 // onIncident does what was typed to one incident.
 func (d *desk) onIncident(ctx context.Context, o order, v incident.View, who person) (*views.Card, bool) {
 	if verb, ok := verbs[o.verb]; ok {
-		receipt, err := d.gateway.SendCommand(bounded(ctx, who.began, d.now), v.Key, incident.CommandRequest{
+		receipt, err := d.gateway.SendCommand(d.bounded(ctx, who), v.Key, incident.CommandRequest{
 			CommandID: who.id, Verb: verb, Actor: who.actor, Reason: reason(o.rest), At: d.now().UTC(),
 		})
 		return d.result(ctx, receipt, err, v.Key, who)
@@ -210,7 +205,7 @@ func (d *desk) onIncident(ctx context.Context, o order, v incident.View, who per
 			return said(views.Usage("refuse needs a reason"))
 		}
 	}
-	receipt, err := d.gateway.SendDecision(bounded(ctx, who.began, d.now), v.Key, q)
+	receipt, err := d.gateway.SendDecision(d.bounded(ctx, who), v.Key, q)
 	return d.result(ctx, receipt, err, v.Key, who)
 }
 
@@ -220,13 +215,13 @@ func (d *desk) result(ctx context.Context, receipt Receipt, err error, key strin
 	if err != nil {
 		return d.refused(ctx, err, key)
 	}
-	wait, cancel := context.WithTimeout(ctx, max(answerWait-d.now().Sub(who.began), 0))
+	wait, cancel := context.WithTimeout(ctx, max(d.waits.answer-d.now().Sub(who.began), 0))
 	defer cancel()
 	res, err := receipt.Result(wait)
 	if err == nil {
 		return said(views.Told(res))
 	}
-	d.resultLater(receipt, key, who)
+	d.resultLater(ctx, receipt, key, who)
 	return said(views.Pending)
 }
 
@@ -245,8 +240,8 @@ func (d *desk) refused(ctx context.Context, err error, key string) (*views.Card,
 }
 
 // resultLater tells the person what became of a recorded update.
-func (d *desk) resultLater(receipt Receipt, key string, who person) {
-	d.behind(func(ctx context.Context) {
+func (d *desk) resultLater(ctx context.Context, receipt Receipt, key string, who person) {
+	d.behind(ctx, func(ctx context.Context) {
 		res, err := receipt.Result(ctx)
 		if err != nil {
 			d.log.WarnContext(ctx, "get result", "incident_id", key, "error", err)
@@ -257,9 +252,9 @@ func (d *desk) resultLater(receipt Receipt, key string, who person) {
 }
 
 // list shows the open incidents.
-func (d *desk) list(ctx context.Context) (*views.Card, bool) {
-	list, err := d.open(ctx)
-	if err != nil {
+func (d *desk) list(ctx context.Context, who person) (*views.Card, bool) {
+	list, whole, err := d.open(d.bounded(ctx, who))
+	if err != nil || (len(list) == 0 && !whole) {
 		d.log.WarnContext(ctx, "list incidents", "error", err)
 		return untaken()
 	}
@@ -279,7 +274,7 @@ func (d *desk) declare(ctx context.Context, w declaration, who person) (*views.C
 
 func (d *desk) declared(ctx context.Context, w declaration, who person) (*views.Card, bool) {
 	now := d.now().UTC()
-	_, err := d.gateway.Page(bounded(ctx, who.began, d.now), incident.Page{
+	_, err := d.gateway.Page(d.bounded(ctx, who), incident.Page{
 		EventID: who.id, Source: incident.SourceSlack, Kind: incident.PageTriggered, IncidentID: declaredID(who.id),
 		Title: w.title, Severity: w.severity, Service: w.service, OccurredAt: now, OpenedAt: now, Channel: who.channel, Reporter: who.actor,
 	})
@@ -297,7 +292,7 @@ func declaredID(id string) string {
 }
 
 func (d *desk) openModal(ctx context.Context, who person, modal slack.ModalViewRequest) (*views.Card, bool) {
-	ctx = bounded(ctx, who.began, d.now)
+	ctx = d.bounded(ctx, who)
 	if _, err := d.API.OpenViewContext(ctx, who.trigger, modal); err != nil {
 		d.log.WarnContext(ctx, "open modal", "callback_id", modal.CallbackID, "code", code(err))
 		return said(views.Usage("the form could not be opened; type the command with everything in it instead"))

@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -48,9 +49,9 @@ func (d *desk) event(ctx context.Context, e envelope) answer {
 }
 
 // slackRequest verifies a request of Slack and answers it once.
-func (s *Server) slackRequest(read func(ctx context.Context, body []byte) (answer, error)) http.HandlerFunc {
+func (s *Server) slackRequest(contentType string, read func(ctx context.Context, body []byte) (answer, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		body, ok := s.body(w, r)
+		body, ok := s.body(w, r, maxBody)
 		if !ok {
 			return
 		}
@@ -59,8 +60,16 @@ func (s *Server) slackRequest(read func(ctx context.Context, body []byte) (answe
 		if err == nil {
 			err = s.replays.claim(id, now)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, errCrowded):
+			// It is genuine, and may come again.
+			s.refuse(w, r, http.StatusServiceUnavailable, err)
+			return
+		case err != nil:
 			s.refuse(w, r, http.StatusUnauthorized, err)
+			return
+		case !isType(r, contentType):
+			s.refuse(w, r, http.StatusBadRequest, errType)
 			return
 		}
 		done := false
@@ -126,10 +135,10 @@ func (s *Server) readEvent(ctx context.Context, body []byte) (answer, error) {
 }
 
 // newDesk connects the handlers of Slack.
-func newDesk(o SlackOptions, s Options) *desk {
+func newDesk(o SlackOptions, s Options, w waits) *desk {
 	lifetime, end := context.WithCancel(context.Background())
 	return &desk{
-		SlackOptions: o, gateway: s.Gateway, log: s.Log, now: s.Now,
+		SlackOptions: o, gateway: s.Gateway, log: s.Log, now: s.Now, waits: w,
 		http:  &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		slots: make(chan struct{}, maxLater), lifetime: lifetime, end: end,
 	}

@@ -57,7 +57,7 @@ func (d *desk) click(ctx context.Context, c slack.InteractionCallback, who perso
 	who.id = requestID("click", who.actor.SlackTeam, who.actor.SlackUser, c.TriggerID, action.ActionID)
 	card, taken := d.pressed(ctx, name, suffix, action.Value, who)
 	if card != nil {
-		d.tellLater(who, *card)
+		d.tellLater(ctx, who, *card)
 	}
 	return answer{taken: taken}
 }
@@ -68,7 +68,7 @@ func (d *desk) pressed(ctx context.Context, name, suffix, value string, who pers
 	case views.ActionDeclare:
 		return d.declare(ctx, declaration{severity: defaultSeverity}, who)
 	case views.ActionList:
-		return d.list(ctx)
+		return d.list(ctx, who)
 	case views.ActionHelp:
 		return said(views.Help(d.Command))
 	case views.ActionPick:
@@ -92,7 +92,7 @@ func (d *desk) pressed(ctx context.Context, name, suffix, value string, who pers
 		return d.obey(ctx, order{verb: "status", key: ref.Key}, who)
 	case views.ActionCommand:
 		q := incident.CommandRequest{CommandID: who.id, Verb: incident.Verb(suffix), Actor: who.actor, At: d.now().UTC()}
-		receipt, err := d.gateway.SendCommand(bounded(ctx, who.began, d.now), ref.Key, q)
+		receipt, err := d.gateway.SendCommand(d.bounded(ctx, who), ref.Key, q)
 		return d.recorded(ctx, receipt, err, ref.Key, who)
 	case views.ActionRefuse:
 		if ref.Option == "" || ref.Digest == "" {
@@ -107,7 +107,7 @@ func (d *desk) pressed(ctx context.Context, name, suffix, value string, who pers
 
 // decide sends an answer to exactly the plan that the person saw.
 func (d *desk) decide(ctx context.Context, ref views.Ref, a incident.Answer, why string, who person) (*views.Card, bool) {
-	receipt, err := d.gateway.SendDecision(bounded(ctx, who.began, d.now), ref.Key, incident.DecideRequest{
+	receipt, err := d.gateway.SendDecision(d.bounded(ctx, who), ref.Key, incident.DecideRequest{
 		DecisionID: who.id, OptionID: ref.Option, PlanDigest: ref.Digest, Revision: ref.Revision, Actor: who.actor,
 		Answer: a, Reason: why, At: d.now().UTC(),
 	})
@@ -120,7 +120,7 @@ func (d *desk) recorded(ctx context.Context, receipt Receipt, err error, key str
 	if err != nil {
 		return d.refused(ctx, err, key)
 	}
-	d.resultLater(receipt, key, who)
+	d.resultLater(ctx, receipt, key, who)
 	return nil, true
 }
 
@@ -146,7 +146,7 @@ func (d *desk) submission(ctx context.Context, c slack.InteractionCallback, who 
 			return modalErrors(views.InputReason, views.Usage("refuse needs a reason"))
 		}
 		card, taken := d.decide(ctx, *meta.Ref, incident.AnswerRefuse, why, who)
-		return d.closed(card, taken, views.InputReason, who)
+		return d.closed(ctx, card, taken, views.InputReason, who)
 	case views.CallbackDeclare:
 		w := declaration{service: input(c, views.InputService), title: strings.Join(strings.Fields(input(c, views.InputTitle)), " ")}
 		if w.severity, err = incident.ParseSeverity(input(c, views.InputSeverity)); err != nil {
@@ -159,7 +159,7 @@ func (d *desk) submission(ctx context.Context, c slack.InteractionCallback, who 
 			return modalErrors(views.InputTitle, views.Unreadable)
 		}
 		card, taken := d.declared(ctx, w, who)
-		return d.closed(card, taken, views.InputTitle, who)
+		return d.closed(ctx, card, taken, views.InputTitle, who)
 	default:
 		return answer{taken: true}
 	}
@@ -167,12 +167,12 @@ func (d *desk) submission(ctx context.Context, c slack.InteractionCallback, who 
 
 // closed closes a modal and tells the person the rest, or keeps it open with
 // the reason.
-func (d *desk) closed(card *views.Card, taken bool, block string, who person) answer {
+func (d *desk) closed(ctx context.Context, card *views.Card, taken bool, block string, who person) answer {
 	if !taken {
 		return modalErrors(block, views.NotTaken)
 	}
 	if card != nil {
-		d.tellLater(who, *card)
+		d.tellLater(ctx, who, *card)
 	}
 	return answer{taken: true}
 }

@@ -7,10 +7,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"github.com/slack-go/slack"
 
@@ -24,9 +25,9 @@ func ephemeral(c views.Card) map[string]any {
 }
 
 // bounded is the context of what must be over before Slack gives up.
-func bounded(ctx context.Context, began time.Time, now func() time.Time) context.Context {
+func (d *desk) bounded(ctx context.Context, who person) context.Context {
 	// The deadline's timer is released with the request that ctx belongs to.
-	ctx, cancel := context.WithTimeout(ctx, max(acceptWait-now().Sub(began), 0))
+	ctx, cancel := context.WithTimeout(ctx, max(d.waits.accept-d.now().Sub(who.began), 0))
 	context.AfterFunc(ctx, cancel)
 	return ctx
 }
@@ -34,23 +35,52 @@ func bounded(ctx context.Context, began time.Time, now func() time.Time) context
 // behind does something after the acknowledgement, bounded in time and number.
 // What does not fit is dropped with a line in the log: it is never more than
 // words, the update is recorded.
-func (d *desk) behind(do func(ctx context.Context)) {
+func (d *desk) behind(ctx context.Context, do func(ctx context.Context)) {
+	d.laterMu.Lock()
+	defer d.laterMu.Unlock()
+	if d.over {
+		d.log.WarnContext(ctx, "drop answer: the server is closed")
+		return
+	}
 	select {
 	case d.slots <- struct{}{}:
 	default:
-		d.log.Warn("drop answer: too many are being waited for", "limit", cap(d.slots))
+		d.log.WarnContext(ctx, "drop answer: too many are being waited for", "limit", cap(d.slots))
 		return
 	}
 	d.later.Go(func() {
 		defer func() { <-d.slots }()
-		ctx, cancel := context.WithTimeout(d.lifetime, laterWait)
+		defer func() {
+			if cause := recover(); cause != nil {
+				d.log.ErrorContext(ctx, "recover from panic", "stack", string(debug.Stack()))
+			}
+		}()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), laterWait)
 		defer cancel()
+		defer context.AfterFunc(d.lifetime, cancel)()
 		do(ctx)
 	})
 }
 
-func (d *desk) tellLater(who person, c views.Card) {
-	d.behind(func(ctx context.Context) { d.tell(ctx, who, c) })
+// finish waits for the answers that follow acknowledgements, until the context
+// ends, and drops the rest.
+func (d *desk) finish(ctx context.Context) error {
+	defer d.end()
+	d.laterMu.Lock()
+	d.over = true
+	d.laterMu.Unlock()
+	done := make(chan struct{})
+	go func() { d.later.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *desk) tellLater(ctx context.Context, who person, c views.Card) {
+	d.behind(ctx, func(ctx context.Context) { d.tell(ctx, who, c) })
 }
 
 // tell says something to one person only: by the response address, which works
@@ -116,11 +146,16 @@ func code(err error) string {
 	}
 }
 
+// errUnread means that open incidents could not be read, so that none can be
+// told to be the one.
+var errUnread = errors.New("open incidents could not be read")
+
 // which finds the incident that a typed order is for: the one that was named,
 // the one whose card the thread belongs to, the only one with its card in the
-// channel. When several could be meant, choice asks.
+// channel. When several could be meant, or not all could be looked at, choice
+// asks: nothing is ever done to an incident by elimination.
 func (d *desk) which(ctx context.Context, o order, who person) (v incident.View, choice *views.Card, err error) {
-	ctx = bounded(ctx, who.began, d.now)
+	ctx = d.bounded(ctx, who)
 	if o.key == "" && who.thread != "" && d.KeyAt != nil {
 		if o.key, err = d.KeyAt(ctx, who.channel, who.thread); err != nil {
 			d.log.WarnContext(ctx, "read card of thread", "error", err)
@@ -130,10 +165,15 @@ func (d *desk) which(ctx context.Context, o order, who person) (v incident.View,
 		v, err = d.gateway.View(ctx, o.key)
 		return v, nil, err
 	}
-	list, err := d.open(ctx)
+	list, whole, err := d.open(ctx)
 	if err != nil {
 		return v, nil, err
 	}
+	return d.among(o, who, list, whole)
+}
+
+// among finds it among the open incidents.
+func (d *desk) among(o order, who person, list []incident.View, whole bool) (v incident.View, choice *views.Card, err error) {
 	here := slices.DeleteFunc(slices.Clone(list), func(v incident.View) bool { return v.Card.Channel != who.channel })
 	if who.thread != "" {
 		if i := slices.IndexFunc(here, func(v incident.View) bool { return v.Card.TS == who.thread }); i >= 0 {
@@ -141,10 +181,12 @@ func (d *desk) which(ctx context.Context, o order, who person) (v incident.View,
 		}
 	}
 	switch {
-	case len(here) == 1:
+	case len(here) == 1 && whole:
 		return here[0], nil, nil
-	case len(here) > 1:
+	case len(here) > 0:
 		list = here
+	case len(list) == 0 && !whole:
+		return v, nil, errUnread
 	case len(list) == 0:
 		return v, nil, ErrNoIncident
 	}
@@ -152,18 +194,25 @@ func (d *desk) which(ctx context.Context, o order, who person) (v incident.View,
 	return v, &card, nil
 }
 
-// open is the views of the open incidents, the newest first. One that can not
-// be read, or is over meanwhile, is left out.
-func (d *desk) open(ctx context.Context) ([]incident.View, error) {
-	list, err := d.gateway.List(ctx)
+// open is the views of the open incidents, the newest first. Whole is false
+// when there may be others: too many to look at, or some that could not be
+// read.
+func (d *desk) open(ctx context.Context) (list []incident.View, whole bool, err error) {
+	summaries, err := d.gateway.List(ctx)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return readAll(ctx, d.gateway, list[:min(len(list), maxLooked)]), nil
+	list, whole = readAll(ctx, d.gateway, summaries)
+	return list, whole, nil
 }
 
-func readAll(ctx context.Context, g *Gateway, list []Summary) []incident.View {
+// readAll reads the newest maxLooked of the listed incidents and leaves out
+// those that are over meanwhile.
+func readAll(ctx context.Context, g *Gateway, list []Summary) (open []incident.View, whole bool) {
 	const readers = 8
+	var missed atomic.Bool
+	missed.Store(len(list) > maxLooked)
+	list = list[:min(len(list), maxLooked)]
 	read := make([]incident.View, len(list))
 	var group sync.WaitGroup
 	slots := make(chan struct{}, readers)
@@ -171,13 +220,16 @@ func readAll(ctx context.Context, g *Gateway, list []Summary) []incident.View {
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
-			if v, err := g.View(ctx, s.Key); err == nil {
+			switch v, err := g.View(ctx, s.Key); {
+			case err == nil:
 				read[i] = v
+			case !errors.Is(err, ErrNoIncident):
+				missed.Store(true)
 			}
 		})
 	}
 	group.Wait()
 	return slices.DeleteFunc(read, func(v incident.View) bool {
 		return strings.TrimSpace(v.Key) == "" || v.Phase == incident.PhaseClosed
-	})
+	}), !missed.Load()
 }

@@ -4,8 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"log"
+	"sync"
 	"time"
 
 	"github.com/slack-go/slack"
@@ -24,6 +23,10 @@ const maxHandled = 64
 // fatal are the refusals of an app-level token that last.
 // Source: https://docs.slack.dev/reference/methods/apps.connections.open#errors
 var fatal = map[string]bool{"invalid_auth": true, "account_inactive": true, "not_authed": true, "token_revoked": true, "not_allowed_token_type": true}
+
+// maxAck is the size from which Slack drops an acknowledgement in Socket Mode,
+// in bytes, less some for what is around the answer.
+const maxAck = 20<<10 - 1<<10
 
 var (
 	errNoSlack = errors.New("run Socket Mode: there is no Slack")
@@ -60,11 +63,19 @@ func (s *Server) RunSocket(ctx context.Context) error {
 	}
 }
 
+// quiet drops what the client has to say, which holds payloads and addresses.
+type quiet struct{}
+
+// Output drops a line.
+func (quiet) Output(int, string) error { return nil }
+
 // connect runs one client, which connects again by itself for as long as it can.
 func (d *desk) connect(ctx context.Context, slots chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
+	var handled sync.WaitGroup
+	defer handled.Wait()
 	defer cancel()
-	client := socketmode.New(d.API, socketmode.OptionReadLimit(maxBody), socketmode.OptionLog(log.New(io.Discard, "", 0)))
+	client := socketmode.New(d.API, socketmode.OptionReadLimit(maxBody), socketmode.OptionLog(quiet{}))
 	failed := make(chan error, 1)
 	go func() { failed <- client.RunContext(ctx) }()
 	for {
@@ -83,10 +94,10 @@ func (d *desk) connect(ctx context.Context, slots chan struct{}) error {
 			case <-ctx.Done():
 				return nil
 			}
-			go func() {
+			handled.Go(func() {
 				defer func() { <-slots }()
 				d.deliver(ctx, client, e)
-			}()
+			})
 		}
 	}
 }
@@ -116,7 +127,7 @@ func (d *desk) envelope(ctx context.Context, e socketmode.Event) (answer, bool) 
 		if json.Unmarshal(e.Request.Payload, &c) != nil {
 			return answer{}, false
 		}
-		return d.command(ctx, c), true
+		return d.fitting(ctx, d.command(ctx, c), c.ResponseURL), true
 	case socketmode.EventTypeInteractive:
 		a, err := d.readInteraction(ctx, e.Request.Payload)
 		return a, err == nil
@@ -129,4 +140,21 @@ func (d *desk) envelope(ctx context.Context, e socketmode.Event) (answer, bool) 
 	default:
 		return answer{}, false
 	}
+}
+
+// fitting is the answer to a command with no more in it than Slack takes; what
+// is too large follows by the response address.
+func (d *desk) fitting(ctx context.Context, a answer, responseURL string) answer {
+	body, err := json.Marshal(a.body)
+	if err != nil || len(body) < maxAck {
+		return a
+	}
+	message := a.body
+	d.behind(ctx, func(ctx context.Context) {
+		if err := d.respond(ctx, responseURL, message); err != nil {
+			d.log.WarnContext(ctx, "tell person", "error", err)
+		}
+	})
+	a.body = nil
+	return a
 }

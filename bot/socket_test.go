@@ -15,13 +15,13 @@ import (
 func runSocket(t *testing.T, o *office) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- o.server.RunSocket(ctx) }()
+	ended := make(chan error, 1)
+	go func() { ended <- o.server.RunSocket(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		require.NoError(t, <-done)
+		ends(t, "Socket Mode", func() error { return <-ended })
 	})
-	require.NoError(t, o.WaitFor(t.Context(), func() bool { return o.Sockets() > 0 }))
+	o.until("a socket is open", func() bool { return o.Sockets() > 0 })
 }
 
 func TestSocketModeReconnects(t *testing.T) {
@@ -34,10 +34,10 @@ func TestSocketModeReconnects(t *testing.T) {
 
 	before := o.Connected()
 	o.DropSockets()
-	require.NoError(t, o.WaitFor(t.Context(), func() bool { return o.Connected() > before && o.Sockets() > 0 }))
+	o.until("a socket is open again", func() bool { return o.Connected() > before && o.Sockets() > 0 })
 	require.True(t, o.slash("U0BOB", "options").Acked)
 	o.told("U0BOB", "the answer to refresh")
-	out, err := o.Mention(t.Context(), fakeslack.Say{User: "U0ADA", Channel: o.channel, Text: "status " + key})
+	out, err := o.Mention(within(t), fakeslack.Say{User: "U0ADA", Channel: o.channel, Text: "status " + key})
 	require.NoError(t, err)
 	require.True(t, out.Acked)
 	o.told("U0ADA", "Waiting for a decision")
@@ -45,7 +45,7 @@ func TestSocketModeReconnects(t *testing.T) {
 
 func TestSocketLeavesUnacknowledgedWhatIsNotRecorded(t *testing.T) {
 	t.Parallel()
-	o := open(t, bot.Options{Gateway: unreachable(t)}, true)
+	o := openWithin(t, bot.Options{Gateway: unreachable(t)}, true, haste, haste)
 	runSocket(t, o)
 	ts := o.card(begin(t, bot.NewGateway(temporalClient), o.channel))
 	require.False(t, o.click("U0ADA", ts, "approve:0", nil).Acked)
@@ -59,10 +59,10 @@ func TestSocketRefusesToRunWithoutAToken(t *testing.T) {
 		API: slack.New(o.BotToken(), slack.OptionAPIURL(o.APIURL()), slack.OptionAppLevelToken("xapp-canary")), Command: "/rollback",
 	}})
 	require.NoError(t, err)
-	err = s.RunSocket(t.Context())
+	err = s.RunSocket(within(t))
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "canary")
 	none, err := bot.NewServer(bot.Options{Gateway: o.gateway})
 	require.NoError(t, err)
-	require.Error(t, none.RunSocket(t.Context()))
+	require.Error(t, none.RunSocket(within(t)))
 }

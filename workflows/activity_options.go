@@ -20,11 +20,15 @@ var finalErrors = []string{incident.ErrTypeDrift, incident.ErrTypeDenied, incide
 // heartbeats is running.
 const heartbeatTimeout = 5 * time.Second
 
+// taskTimeout is how long a rollback or a lock stands still when its worker dies
+// with a task in hand. A task takes milliseconds, and a long replay a second.
+const taskTimeout = 5 * time.Second
+
 // recordOptions: nothing may happen that the ledger does not know, so the
-// ledger is tried until it answers.
+// ledger is tried until it answers, and soon after a worker died.
 func recordOptions(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: 10 * time.Second,
+		StartToCloseTimeout: 5 * time.Second,
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second, NonRetryableErrorTypes: []string{incident.ErrTypeInvalid}},
 	})
 }
@@ -49,7 +53,16 @@ func decideOptions(ctx workflow.Context) workflow.Context {
 	})
 }
 
-// tellOptions: the card, notes and escalations are tried for a long time, at
+// cardOptions: a card that a dead worker was about to show is shown soon.
+func cardOptions(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout:    8 * time.Second,
+		ScheduleToCloseTimeout: 30 * time.Minute,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 500 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, NonRetryableErrorTypes: finalErrors},
+	})
+}
+
+// tellOptions: notes and escalations are tried for a long time, at
 // the pace that the vendor's rate limits ask for.
 func tellOptions(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

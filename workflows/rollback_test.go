@@ -48,7 +48,7 @@ func TestRollbackTouchesNothing(t *testing.T) {
 	refuse := temporal.NewNonRetryableApplicationError("ledger is gone", incident.ErrTypeInvalid, nil)
 	for _, tt := range []struct {
 		name   string
-		break_ func(*world, *incident.RollbackInput)
+		spoil  func(*world, *incident.RollbackInput)
 		status incident.RollbackStatus
 		reason string
 	}{
@@ -73,7 +73,7 @@ func TestRollbackTouchesNothing(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			in := rollbackInput(option(t, "o1"))
-			tt.break_(w, &in)
+			tt.spoil(w, &in)
 			v := runRollback(t, w, in)
 			require.Equal(t, tt.status, v.Status)
 			require.Contains(t, v.Reason, tt.reason)
@@ -87,7 +87,7 @@ func TestRollbackIsRefusedWhileAnotherHoldsTheLock(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first, second := rollbackInput(option(t, "o1")), rollbackInput(option(t, "o2"))
-	second.ID = incident.RollbackID("pagerduty/Q2", 1)
+	second.ID = incident.RollbackID("pagerduty/Q1", 2)
 	var views []incident.RollbackView
 	w.env.RegisterWorkflowWithOptions(func(ctx workflow.Context) error {
 		start := func(in incident.RollbackInput) workflow.ChildWorkflowFuture {

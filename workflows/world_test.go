@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"reflect"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
@@ -31,30 +36,54 @@ type world struct {
 	executed []incident.Action
 	measured int
 	escalate []string
+	escalIDs []string
+	decided  []activities.DecideInput
+	open     []incident.Page
+	held     []string
+	asked    []string
+	sent     []incident.Page
 
-	collect  func(activities.CollectInput) (activities.CollectResult, error)
-	decide   func(activities.DecideInput) (activities.DecideResult, error)
-	evidence func(activities.EvidenceInput) (incident.Manifest, error)
-	replan   func(activities.ReplanInput) (activities.ReplanResult, error)
-	execute  func(activities.ExecuteInput) (incident.ActionView, error)
-	measure  func(n int, at time.Time) incident.RecoveryResult
+	watch *activities.RecoveryPlan
+	// takes is how long an activity takes, by its name.
+	takes     map[string]time.Duration
+	record    func([]incident.Entry) error
+	authorize func(activities.AuthorizeInput) (activities.AuthorizeResult, error)
+	call      func(activities.EscalateInput) error
+	ask       func(activities.AskInput) (incident.Page, error)
+	collect   func(activities.CollectInput) (activities.CollectResult, error)
+	decide    func(activities.DecideInput) (activities.DecideResult, error)
+	evidence  func(activities.EvidenceInput) (incident.Manifest, error)
+	replan    func(activities.ReplanInput) (activities.ReplanResult, error)
+	execute   func(activities.ExecuteInput) (incident.ActionView, error)
+	measure   func(n int, at time.Time) incident.RecoveryResult
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
-	w := &world{env: suite.NewTestWorkflowEnvironment()}
+	w := &world{env: suite.NewTestWorkflowEnvironment(), takes: map[string]time.Duration{}}
 	w.env.SetTestTimeout(20 * time.Second)
 	worker.RegisterWorkflows(w.env)
 	var a *activities.Activities
 	w.env.RegisterActivity(a)
+	w.env.SetStartTime(opened)
 	on := func(activity, implementation any) {
-		w.env.OnActivity(activity, mock.Anything, mock.Anything).Return(implementation)
+		name := activityName(activity)
+		w.env.OnActivity(activity, mock.Anything, mock.Anything).Return(implementation).AfterFn(func() time.Duration {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.takes[name]
+		})
 	}
 
 	on(a.Record, func(_ context.Context, in activities.RecordInput) error {
 		w.note("Record")
+		if w.record != nil {
+			if err := w.record(in.Entries); err != nil {
+				return err
+			}
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.entries = append(w.entries, in.Entries...)
@@ -75,15 +104,29 @@ func newWorld(t *testing.T) *world {
 	})
 	on(a.Decide, func(_ context.Context, in activities.DecideInput) (activities.DecideResult, error) {
 		w.note("Decide")
+		w.mu.Lock()
+		w.decided = append(w.decided, in)
+		w.mu.Unlock()
 		if w.decide != nil {
 			return w.decide(in)
 		}
 		return decided(in, incident.OutcomeApproved), nil
 	})
 	on(a.Authorize, func(_ context.Context, in activities.AuthorizeInput) (activities.AuthorizeResult, error) {
+		if w.authorize != nil {
+			return w.authorize(in)
+		}
 		return activities.AuthorizeResult{Outcome: incident.OutcomeAccepted, Person: ada}, nil
 	})
 	on(a.Escalate, func(_ context.Context, in activities.EscalateInput) error {
+		w.mu.Lock()
+		w.escalIDs = append(w.escalIDs, in.ID)
+		w.mu.Unlock()
+		if w.call != nil {
+			if err := w.call(in); err != nil {
+				return err
+			}
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.escalate = append(w.escalate, in.Reason)
@@ -119,7 +162,10 @@ func newWorld(t *testing.T) *world {
 		return done(in.Action, w.env.Now()), nil
 	})
 	on(a.RecoveryPlan, func(context.Context, incident.Plan) (activities.RecoveryPlan, error) {
-		return activities.RecoveryPlan{Warmup: 10 * time.Second, Every: 5 * time.Second, Hold: 30 * time.Second, Deadline: 5 * time.Minute}, nil
+		if w.watch != nil {
+			return *w.watch, nil
+		}
+		return activities.RecoveryPlan{Warmup: 10 * time.Second, Every: 5 * time.Second, Long: time.Minute, Hold: 30 * time.Second, Deadline: 5 * time.Minute}, nil
 	})
 	on(a.MeasureRecovery, func(context.Context, activities.MeasureInput) (incident.RecoveryResult, error) {
 		w.mu.Lock()
@@ -130,7 +176,27 @@ func newWorld(t *testing.T) *world {
 		}
 		return verdict(incident.VerdictRecovered, w.env.Now()), nil
 	})
+	on(a.HeldIncidents, func(context.Context, incident.Source) ([]string, error) { return w.held, nil })
+	on(a.OpenIncidents, func(context.Context, incident.Source) ([]incident.Page, error) { return w.open, nil })
+	on(a.AskIncident, func(_ context.Context, in activities.AskInput) (incident.Page, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.asked = append(w.asked, in.ID)
+		return w.ask(in)
+	})
+	on(a.DeliverPage, func(_ context.Context, p incident.Page) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.sent = append(w.sent, p)
+		return nil
+	})
 	return w
+}
+
+// activityName is the last part of a method's name.
+func activityName(method any) string {
+	name := runtime.FuncForPC(reflect.ValueOf(method).Pointer()).Name()
+	return strings.TrimSuffix(name[strings.LastIndexByte(name, '.')+1:], "-fm")
 }
 
 func (w *world) note(call string) {
@@ -189,5 +255,21 @@ func decided(in activities.DecideInput, o incident.Outcome) activities.DecideRes
 			ID: in.Request.DecisionID, EventID: in.EventID, OptionID: in.Request.OptionID, PlanDigest: in.Request.PlanDigest,
 			Answer: in.Request.Answer, Person: person, Outcome: o, Sentence: string(o), At: in.Now,
 		},
+	}
+}
+
+var defaultConverter = converter.GetDefaultDataConverter()
+
+// rollbackStarted remembers when the change happened that a rollback is told of.
+func rollbackStarted(t *testing.T, changed *time.Time) func(*workflow.Info, workflow.Context, converter.EncodedValues) {
+	t.Helper()
+	return func(info *workflow.Info, _ workflow.Context, args converter.EncodedValues) {
+		if info.WorkflowType.Name != incident.WorkflowRollback {
+			return
+		}
+		var in incident.RollbackInput
+		if args.Get(&in) == nil {
+			*changed = in.ChangedAt
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,6 +42,9 @@ type Activities struct {
 	Tracker Tracker
 	// Intake is optional: it is needed by Reconcile only.
 	Intake Intake
+	// Held is optional: without it Reconcile does not look for incidents whose
+	// end was missed. The worker sets it.
+	Held Held
 }
 
 // errNotConfigured means that the configuration names no such service.
@@ -108,22 +112,47 @@ func asActivityError(err error, details ...any) error {
 	return temporal.NewApplicationErrorWithOptions(said(err), kind, opts)
 }
 
-// said is an error as it may travel and be read: without secrets.
+// maxSaid is the longest error that travels, in runes: a page of HTML that a
+// proxy answered with is no reason.
+const maxSaid = 600
+
+// said is an error as it may travel and be read: without secrets, and short.
 func said(err error) string {
 	clean, _ := redact.Redact([]byte(err.Error()))
+	if r := []rune(string(clean)); len(r) > maxSaid {
+		return string(r[:maxSaid-1]) + "…"
+	}
 	return string(clean)
 }
 
 // errLedger means that the ledger could not be written or read.
 var errLedger = errors.New("ledger unavailable")
 
-// write appends one entry; its failure forbids whatever was to follow.
+// write appends one entry; its failure forbids whatever was to follow. It is
+// final when the ledger has something else under that ID.
 func (a *Activities) write(ctx context.Context, e incident.Entry) (incident.Recorded, error) {
 	rec, err := a.Ledger.Append(ctx, e)
-	if err != nil {
-		return rec, fmt.Errorf("%w: write %q: %w", errLedger, e.ID, err)
+	if err == nil {
+		return rec, nil
 	}
-	return rec, nil
+	if have, there, gerr := a.Ledger.Get(ctx, e.ID); gerr == nil && there && !sameRecord(have, e) {
+		return rec, fmt.Errorf("write %q: %w: the ledger has another record there: %w", e.ID, driver.ErrInvalid, err)
+	}
+	return rec, fmt.Errorf("%w: write %q: %w", errLedger, e.ID, err)
+}
+
+// sameRecord reports whether two entries say the same, whenever they were
+// written.
+func sameRecord(a, b incident.Entry) bool {
+	return a.Incident == b.Incident && a.Kind == b.Kind && a.Actor == b.Actor && a.Text == b.Text && compact(a.Payload) == compact(b.Payload)
+}
+
+func compact(payload json.RawMessage) string {
+	var b bytes.Buffer
+	if len(payload) == 0 || json.Compact(&b, payload) != nil {
+		return string(payload)
+	}
+	return b.String()
 }
 
 // recorded reads back what an earlier attempt wrote. A record of something
@@ -144,12 +173,48 @@ func (a *Activities) recorded(ctx context.Context, id, key string, kind incident
 	return e, true, nil
 }
 
-// Record writes entries of the ledger.
+// Record writes entries of the ledger. What authority is read from is written
+// by the activities that establish it, and refused here.
 func (a *Activities) Record(ctx context.Context, in RecordInput) error {
+	for _, e := range in.Entries {
+		if err := recordable(e); err != nil {
+			return asActivityError(err)
+		}
+	}
 	for _, e := range in.Entries {
 		if _, err := a.write(ctx, e); err != nil {
 			return asActivityError(err)
 		}
+	}
+	return nil
+}
+
+// recordable refuses an entry that could be taken for an answer that was judged,
+// for captured evidence, or for an effect.
+func recordable(e incident.Entry) error {
+	var claim any
+	switch e.Kind {
+	case incident.EventIntent, incident.EventActionDone:
+		return fmt.Errorf("record %q: %w: a %s is written with its effect", e.ID, driver.ErrInvalid, e.Kind)
+	case incident.EventEvidence:
+		claim = &struct{}{}
+	case incident.EventDecision:
+		claim = &incident.DecideRequest{}
+	case incident.EventCommand:
+		claim = &incident.CommandRequest{}
+	case incident.EventPage, incident.EventChange, incident.EventOptions, incident.EventRollback, incident.EventLock,
+		incident.EventVerdict, incident.EventEscalation, incident.EventPostmortem, incident.EventPhaseChange:
+		return nil
+	default:
+		return fmt.Errorf("record %q: %w: unknown kind %q", e.ID, driver.ErrInvalid, e.Kind)
+	}
+	if len(e.Payload) == 0 {
+		return nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(e.Payload))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(claim); err != nil {
+		return fmt.Errorf("record %q: %w: a %s with such a payload is written by whoever judged it", e.ID, driver.ErrInvalid, e.Kind)
 	}
 	return nil
 }
@@ -169,7 +234,15 @@ func (a *Activities) Escalate(ctx context.Context, in EscalateInput) error {
 	if !ok {
 		return asActivityError(fmt.Errorf("escalate %q: %w: it did not come from the pager", in.Key, driver.ErrInvalid))
 	}
-	return asActivityError(a.Pager.Escalate(ctx, id, in.Reason))
+	if once, can := a.Pager.(OnceEscalator); can && in.ID != "" {
+		return asActivityError(once.EscalateOnce(ctx, id, in.ID, in.Reason))
+	}
+	reason := in.Reason
+	if in.ID != "" {
+		// The pager tells escalations by their reasons.
+		reason += " [" + in.ID + "]"
+	}
+	return asActivityError(a.Pager.Escalate(ctx, id, reason))
 }
 
 // NoteAtSource adds a note to the incident where it came from. An incident
@@ -200,6 +273,31 @@ func (a *Activities) OpenIncidents(ctx context.Context, source incident.Source) 
 	defer beat(ctx)()
 	pages, err := a.Pager.Open(ctx)
 	return pages, asActivityError(err)
+}
+
+// HeldIncidents lists the identifiers at a source of the incidents that are
+// open here; none when nobody can be asked how they stand there.
+func (a *Activities) HeldIncidents(ctx context.Context, source incident.Source) ([]string, error) {
+	if _, can := a.Pager.(Asker); !can || a.Held == nil || source != incident.SourcePagerDuty {
+		return nil, nil
+	}
+	defer beat(ctx)()
+	ids, err := a.Held.Held(ctx, source)
+	return ids, asActivityError(err)
+}
+
+// AskIncident asks a source how one incident stands there.
+func (a *Activities) AskIncident(ctx context.Context, in AskInput) (incident.Page, error) {
+	asker, can := a.Pager.(Asker)
+	if !can || in.Source != incident.SourcePagerDuty {
+		return incident.Page{}, asActivityError(fmt.Errorf("ask about incident %q of %q: %w", in.ID, in.Source, errNotConfigured))
+	}
+	defer beat(ctx)()
+	p, _, err := asker.Incident(ctx, in.ID)
+	if err == nil && (p.Source != in.Source || p.IncidentID != in.ID) {
+		err = fmt.Errorf("ask about incident %q: %w: the answer is about %q", in.ID, driver.ErrInvalid, p.IncidentID)
+	}
+	return p, asActivityError(err)
 }
 
 // DeliverPage hands a page to its incident.

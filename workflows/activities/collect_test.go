@@ -259,7 +259,7 @@ func TestCollectOptionsIsInOneOrder(t *testing.T) {
 				// What is asked of a source or driver is answered some time later.
 				wait := time.Duration(chance.IntN(1000)) * time.Millisecond
 				w.mu.Unlock()
-				time.Sleep(wait)
+				<-time.After(wait)
 				w.mu.Lock()
 				answers++
 				orders[fmt.Sprint(answers, call)] = true

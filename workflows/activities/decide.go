@@ -10,6 +10,7 @@ import (
 
 	"github.com/backout/backout/approvals"
 	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/runbooks"
 	"github.com/backout/backout/workflows/incident"
 )
 
@@ -19,6 +20,7 @@ type judged struct {
 	incident.Decision
 	Waiting   string            `json:"waiting,omitempty"`
 	Approvers []incident.Person `json:"approvers,omitempty"`
+	Basis     *basis            `json:"basis,omitempty"`
 }
 
 // Decide works out what one person's answer amounts to: who they are, which
@@ -39,6 +41,8 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 		Answer: in.Request.Answer, Actor: in.Request.Actor, Reason: in.Request.Reason, BreakGlass: in.Request.BreakGlass,
 		At: in.Now, PolicyDigest: a.Policy.Digest(),
 	}
+	var unfit error
+	in.Option.Radius, unfit = a.radius(in)
 	var err error
 	d.Person, err = a.identify(ctx, in.Request.Actor)
 	switch {
@@ -51,8 +55,13 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 			return DecideResult{}, asActivityError(err)
 		}
 	}
-	out := a.evaluated(in, d)
-	payload, err := json.Marshal(judged{Decision: out.Decision, Waiting: out.Waiting, Approvers: out.Approvers})
+	on := a.basis(in)
+	out := a.evaluated(in, on, d)
+	if unfit != nil && out.Decision.Outcome == incident.OutcomeApproved {
+		out = DecideResult{Decision: out.Decision}
+		out.Decision.Outcome, out.Decision.Sentence = incident.OutcomeDenied, "the option can not be approved: "+said(unfit)+"; refresh the options"
+	}
+	payload, err := json.Marshal(judged{Decision: out.Decision, Waiting: out.Waiting, Approvers: out.Approvers, Basis: &on})
 	if err != nil {
 		return DecideResult{}, asActivityError(err)
 	}
@@ -83,25 +92,76 @@ func nobody(actor incident.Actor) string {
 	return fmt.Sprintf("%s is not exactly one active person here; nothing was done", actor)
 }
 
-// evaluated applies the policy to the prior answers and this one.
-func (a *Activities) evaluated(in DecideInput, d incident.Decision) DecideResult {
-	req := approvals.Request{
-		Tier: a.tier(in), PlanDigest: in.Option.Digest, ChangeAuthors: in.Option.Authors, Now: in.Now,
+// radius is what the plan can touch: what was shown, and what the catalogue and
+// the runbook say about the plan at this moment. The error says what makes the
+// option unfit to be approved.
+func (a *Activities) radius(in DecideInput) (incident.BlastRadius, error) {
+	shown, plan := in.Option.Radius, in.Option.Plan
+	digest, err := plan.Digest()
+	switch {
+	case err != nil:
+		return shown, err
+	case digest != in.Option.Digest:
+		return shown, fmt.Errorf("its plan has digest %s, and not %s", incident.ShortDigest(digest), incident.ShortDigest(in.Option.Digest))
+	case plan.Incident != in.Key:
+		return shown, fmt.Errorf("its plan is for incident %q", plan.Incident)
 	}
-	for _, s := range in.Option.Radius.Services {
-		req.Services = append(req.Services, s.Name)
+	rb, err := a.runbook(plan.Runbook, plan.RunbookDigest)
+	if err != nil {
+		return shown, err
+	}
+	concrete, err := rb.For(plan.Service)
+	if err != nil {
+		return shown, err
+	}
+	spec, ok := optionOf(concrete, plan.Option)
+	if !ok {
+		return shown, fmt.Errorf("runbook %q has no option %q", plan.Runbook, plan.Option)
+	}
+	return wider(shown, runbooks.Radius(plan, a.Catalogue, spec)), nil
+}
+
+// wider is everything that two radii name.
+func wider(a, b incident.BlastRadius) incident.BlastRadius {
+	join := func(a, b []incident.Reach) []incident.Reach {
+		out := slices.Clone(a)
+		for _, r := range b {
+			if !slices.ContainsFunc(out, func(have incident.Reach) bool { return have.Name == r.Name }) {
+				out = append(out, r)
+			}
+		}
+		return out
+	}
+	a.Services, a.Dependents = join(a.Services, b.Services), join(a.Dependents, b.Dependents)
+	a.SharedData, a.Irreversible = join(a.SharedData, b.SharedData), join(a.Irreversible, b.Irreversible)
+	if a.Global == nil {
+		a.Global = b.Global
+	}
+	return a
+}
+
+// basis is what an answer is judged by.
+func (a *Activities) basis(in DecideInput) basis {
+	b := basis{
+		Rollback: in.Rollback, Tier: a.tier(in), Severity: in.Severity, Radius: in.Option.Radius,
+		Authors: in.Option.Authors, VoidBefore: in.VoidBefore,
 	}
 	if in.Requester != nil {
-		req.Requester = *in.Requester
+		b.Requester = *in.Requester
 	}
+	return b
+}
+
+// evaluated applies the policy to the prior answers and this one.
+func (a *Activities) evaluated(in DecideInput, on basis, d incident.Decision) DecideResult {
+	var votes []approvals.Vote
 	for _, p := range standing(in.Prior, in.Option.Digest) {
-		req.Votes = append(req.Votes, vote(p))
+		votes = append(votes, vote(p))
 	}
 	if d.Outcome == incident.OutcomeUnidentified {
-		return DecideResult{Decision: d, Waiting: a.Policy.Evaluate(req).Waiting}
+		return DecideResult{Decision: d, Waiting: a.Policy.Evaluate(on.request(in.Option.Digest, votes, in.Now)).Waiting}
 	}
-	req.Votes = append(req.Votes, vote(d))
-	res := a.Policy.Evaluate(req)
+	res := a.Policy.Evaluate(on.request(in.Option.Digest, append(votes, vote(d)), in.Now))
 	mine := res.Votes[len(res.Votes)-1]
 	d.Outcome, d.Sentence = mine.Outcome, mine.Sentence
 	if mine.Counts {

@@ -25,10 +25,14 @@ const evidenceLead = 30 * time.Minute
 func (a *Activities) CaptureEvidence(ctx context.Context, in EvidenceInput) (incident.Manifest, error) {
 	defer beat(ctx)()
 	m := incident.Manifest{Rollback: in.Rollback, Phase: in.Phase}
-	if e, ok, err := a.Ledger.Get(ctx, in.EventID); err != nil {
-		return m, asActivityError(fmt.Errorf("%w: read %q: %w", errLedger, in.EventID, err))
-	} else if ok {
-		return m, asActivityError(json.Unmarshal(e.Payload, &m))
+	var was incident.Manifest
+	if _, there, err := a.recorded(ctx, in.EventID, in.Incident, incident.EventEvidence, &was); err != nil {
+		return m, asActivityError(err)
+	} else if there {
+		if was.Rollback != in.Rollback || was.Phase != in.Phase {
+			return m, asActivityError(fmt.Errorf("read %q: %w: it is evidence of something else", in.EventID, driver.ErrInvalid))
+		}
+		return was, nil
 	}
 	rb, err := a.runbook(in.Plan.Runbook, in.Plan.RunbookDigest)
 	if err != nil {
@@ -73,8 +77,7 @@ func (a *Activities) CaptureEvidence(ctx context.Context, in EvidenceInput) (inc
 func (a *Activities) captureOne(ctx context.Context, spec incident.EvidenceSpec, in EvidenceInput) []incident.EvidenceItem {
 	name := spec.Collector + " " + spec.Target.String()
 	missing := func(err error) []incident.EvidenceItem {
-		why, _ := redact.Redact([]byte(err.Error()))
-		return []incident.EvidenceItem{{Name: name, Collector: spec.Collector, Missing: string(why), At: a.Now().UTC()}}
+		return []incident.EvidenceItem{{Name: name, Collector: spec.Collector, Missing: said(err), At: a.Now().UTC()}}
 	}
 	c, err := a.Systems.Collector(spec.Collector, spec.Target.System)
 	if err != nil {
@@ -94,7 +97,7 @@ func (a *Activities) captureOne(ctx context.Context, spec incident.EvidenceSpec,
 		clean, n := redact.Redact(d.Content)
 		item := incident.EvidenceItem{Name: d.Name, Collector: spec.Collector, MediaType: d.MediaType, Size: int64(len(clean)), Redactions: n, At: a.Now().UTC()}
 		if item.Digest, err = a.Evidence.Put(ctx, clean, d.MediaType); err != nil {
-			item.Missing, item.Size = "it was captured and could not be stored: "+err.Error(), 0
+			item.Digest, item.Missing, item.Size = "", "it was captured and could not be stored: "+said(err), 0
 		}
 		items = append(items, item)
 	}

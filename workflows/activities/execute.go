@@ -71,8 +71,10 @@ func (w *witness) Apply(ctx context.Context, action incident.Action, key string)
 }
 
 // ExecuteAction takes one target from "from" to "to". The intent is in the
-// ledger before the effect and the outcome after it; without the ledger, and
-// without a recorded decision on this very plan, nothing is touched.
+// ledger before the effect and the outcome after it. It believes nothing that
+// it is told: without the ledger, without evidence, and without decisions in
+// the ledger that satisfy the present policy for this very plan and rollback at
+// this moment, nothing is touched.
 //
 // Killed at any point and run again, it observes first: a target at "to" is
 // left alone, and counts as changed by this rollback if the intent had been
@@ -86,12 +88,20 @@ func (a *Activities) ExecuteAction(ctx context.Context, in ExecuteInput) (incide
 	} else if done {
 		return end.answer()
 	}
-	if err := a.authorized(ctx, in); err != nil {
+	if err := genuine(in); err != nil {
+		return view, asActivityError(err, view)
+	}
+	auth, err := a.authority(ctx, in)
+	if err != nil {
 		return view, asActivityError(err, view)
 	}
 	announced, wasAnnounced, err := a.announced(ctx, in)
 	if err != nil {
 		return view, asActivityError(err, view)
+	}
+	if err := auth.check(a.Now()); err != nil && !wasAnnounced {
+		view.Status, view.Reason, view.FinishedAt = incident.ActionRefused, said(err), a.Now().UTC()
+		return a.conclude(ctx, in, view, err)
 	}
 	inv, err := a.Systems.Inverse(in.Action.Kind, in.Action.Target.System)
 	if err != nil {
@@ -105,6 +115,9 @@ func (a *Activities) ExecuteAction(ctx context.Context, in ExecuteInput) (incide
 	}
 	seen := &witness{Inverse: inv, sent: wasAnnounced}
 	hooks := driver.Hooks{BeforeApply: func(ctx context.Context, _ driver.Observation) error {
+		if err := auth.check(a.Now()); err != nil {
+			return err
+		}
 		rec, err := a.write(ctx, a.intent(in))
 		if err == nil {
 			intentAt = rec.At
@@ -156,6 +169,8 @@ func (a *Activities) conclude(ctx context.Context, in ExecuteInput, view inciden
 		if there, done, rerr := a.outcome(ctx, in); rerr == nil && done {
 			return there.answer()
 		}
+		// Only an outcome that is in the ledger has a moment.
+		view.FinishedAt = time.Time{}
 		return view, asActivityError(err, view)
 	}
 	return end.answer()
@@ -179,41 +194,6 @@ func (a *Activities) announced(ctx context.Context, in ExecuteInput) (incident.E
 		err = fmt.Errorf("read %q: %w: it is the intent of another action", in.IntentID, driver.ErrInvalid)
 	}
 	return e, there, err
-}
-
-// authorized checks, beside whatever the workflow believes, that the action is
-// part of the plan, that the plan is the one approved, and that the ledger has
-// a decision on it. A rollback started past the incident finds none.
-func (a *Activities) authorized(ctx context.Context, in ExecuteInput) error {
-	digest, err := in.Plan.Digest()
-	if err != nil {
-		return err
-	}
-	if digest != in.PlanDigest {
-		return fmt.Errorf("check plan: %w: it has digest %s, approved was %s", driver.ErrInvalid, incident.ShortDigest(digest), incident.ShortDigest(in.PlanDigest))
-	}
-	if in.Index < 0 || in.Index >= len(in.Plan.Actions) || !isPart(in.Action, in.Plan.Actions[in.Index]) {
-		return fmt.Errorf("check plan: %w: action %d is not part of it", driver.ErrInvalid, in.Index)
-	}
-	for _, id := range in.DecisionIDs {
-		e, ok, err := a.Ledger.Get(ctx, id)
-		if err != nil {
-			return fmt.Errorf("%w: read %q: %w", errLedger, id, err)
-		}
-		var d incident.Decision
-		if !ok || e.Kind != incident.EventDecision || e.Incident != in.Incident || json.Unmarshal(e.Payload, &d) != nil {
-			continue
-		}
-		if d.PlanDigest == in.PlanDigest && d.Outcome == incident.OutcomeApproved && d.Answer == incident.AnswerApprove && in.Plan.Incident == in.Incident {
-			return nil
-		}
-	}
-	return fmt.Errorf("check approval: %w: the ledger has no decision that approves plan %s", driver.ErrDenied, incident.ShortDigest(in.PlanDigest))
-}
-
-// isPart reports whether an action is the planned one, or takes it back.
-func isPart(action, planned incident.Action) bool {
-	return action == planned || (planned.Reversible && action == planned.Swapped())
 }
 
 // announcement is an intent as the ledger keeps it.

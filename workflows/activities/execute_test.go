@@ -18,24 +18,58 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
+	"github.com/backout/backout/approvals"
 	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/runbooks"
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
 )
 
-// approved puts an approval of the plan into the ledger and asks for its first
+// approved has the plan approved and evidence captured, and asks for its first
 // action.
 func approved(t *testing.T, w *world) activities.ExecuteInput {
 	t.Helper()
 	p := plan(t)
+	w.onCall["PCHECK"] = []incident.Person{ada}
+	ask := ask(t, incident.TierOnCall, "ada", "2")
+	ask.Rollback = rollback
+	got, err := w.activities(t).Decide(t.Context(), ask)
+	require.NoError(t, err)
+	require.Equal(t, incident.OutcomeApproved, got.Decision.Outcome, got.Decision.Sentence)
+	w.entries = append(w.entries, evidence(t, incident.Manifest{Rollback: rollback, Phase: incident.EvidenceBefore, Digest: incident.DigestOf(nil)}))
+	w.calls = nil
+	return execution(t, p, 0, false)
+}
+
+// execution asks for one action of a plan.
+func execution(t *testing.T, p incident.Plan, index int, back bool) activities.ExecuteInput {
+	t.Helper()
 	in := activities.ExecuteInput{
-		Incident: key, Rollback: rollback, Index: 0, Action: p.Actions[0], Plan: p, PlanDigest: digest(t, p),
-		IntentID: rollback + "/e3", OutcomeID: rollback + "/e4", DecisionIDs: []string{key + "/e2"},
+		Incident: key, Rollback: rollback, Index: index, Action: p.Actions[index], Plan: p, PlanDigest: digest(t, p),
+		IntentID: incident.IntentID(rollback, index, back), OutcomeID: incident.OutcomeID(rollback, index, back), DecisionIDs: []string{key + "/e2"},
 	}
-	w.entries = append(w.entries, decision(t, key+"/e2", incident.Decision{
-		PlanDigest: in.PlanDigest, Answer: incident.AnswerApprove, Outcome: incident.OutcomeApproved, Person: ada,
-	}))
+	if back {
+		in.Action = in.Action.Swapped()
+	}
 	return in
+}
+
+func evidence(t *testing.T, m incident.Manifest) incident.Entry {
+	t.Helper()
+	payload, err := json.Marshal(m)
+	require.NoError(t, err)
+	return incident.Entry{ID: incident.EvidenceID(rollback, incident.EvidenceBefore), Incident: key, Kind: incident.EventEvidence, At: now, Text: "evidence", Payload: payload}
+}
+
+// rewrite changes fields of the recorded decision.
+func rewrite(t *testing.T, w *world, change func(map[string]any)) {
+	t.Helper()
+	var fields map[string]any
+	require.NoError(t, json.Unmarshal(w.entries[0].Payload, &fields))
+	change(fields)
+	var err error
+	w.entries[0].Payload, err = json.Marshal(fields)
+	require.NoError(t, err)
 }
 
 func decision(t *testing.T, id string, d incident.Decision) incident.Entry {
@@ -51,16 +85,16 @@ func TestExecuteActionWritesTheIntentBeforeAndTheOutcomeAfter(t *testing.T) {
 	in := approved(t, w)
 	view, err := w.activities(t).ExecuteAction(t.Context(), in)
 	require.NoError(t, err)
-	require.Equal(t, []string{"get", "get", "get", "observe", "append intent", "apply", "observe", "append action outcome"}, w.calls)
+	require.Equal(t, []string{"get", "get", "get", "get", "get", "observe", "append intent", "apply", "observe", "append action outcome"}, w.calls)
 	require.Equal(t, incident.ActionDone, view.Status)
 	require.True(t, view.Applied)
 	require.Equal(t, now, view.MutatedAt)
 	require.Equal(t, now, view.FinishedAt)
 	require.Equal(t, "good (seen)", view.Observed)
 	require.Equal(t, 1, w.targets["config/checkout"].mutations)
-	require.Contains(t, string(w.entries[1].Payload), in.Action.Key(rollback, 0))
-	require.Equal(t, "about to take main/config/checkout from bad (revision 2) to good (revision 1)", w.entries[1].Text)
-	require.Equal(t, "main/config/checkout is at good (revision 1)", w.entries[2].Text)
+	require.Contains(t, string(w.entries[2].Payload), in.Action.Key(rollback, 0))
+	require.Equal(t, "about to take main/config/checkout from bad (revision 2) to good (revision 1)", w.entries[2].Text)
+	require.Equal(t, "main/config/checkout is at good (revision 1)", w.entries[3].Text)
 }
 
 func TestExecuteActionLeavesATargetAtToAlone(t *testing.T) {
@@ -73,8 +107,8 @@ func TestExecuteActionLeavesATargetAtToAlone(t *testing.T) {
 	require.Equal(t, incident.ActionDone, view.Status)
 	require.False(t, view.Applied, "somebody else put it there")
 	require.Zero(t, view.MutatedAt)
-	require.Equal(t, []incident.EventKind{incident.EventDecision, incident.EventActionDone}, w.kinds())
-	require.Equal(t, "main/config/checkout was at good (revision 1) already", w.entries[1].Text)
+	require.Equal(t, []incident.EventKind{incident.EventDecision, incident.EventEvidence, incident.EventActionDone}, w.kinds())
+	require.Equal(t, "main/config/checkout was at good (revision 1) already", w.entries[2].Text)
 }
 
 func TestExecuteActionTakesBackAReversibleAction(t *testing.T) {
@@ -82,7 +116,7 @@ func TestExecuteActionTakesBackAReversibleAction(t *testing.T) {
 	w := newWorld()
 	in := approved(t, w)
 	w.put("config/checkout", "good", now)
-	in.Action = in.Action.Swapped()
+	in = execution(t, in.Plan, 0, true)
 	view, err := w.activities(t).ExecuteAction(t.Context(), in)
 	require.NoError(t, err)
 	require.True(t, view.Applied)
@@ -91,12 +125,10 @@ func TestExecuteActionTakesBackAReversibleAction(t *testing.T) {
 
 func TestExecuteActionRefusesWhatNobodyApproved(t *testing.T) {
 	t.Parallel()
-	approves := func(d incident.Decision) func(*testing.T, *world, *activities.ExecuteInput) {
-		return func(t *testing.T, w *world, in *activities.ExecuteInput) {
-			if d.PlanDigest == "" {
-				d.PlanDigest = in.PlanDigest
-			}
-			w.entries[0] = decision(t, key+"/e2", d)
+	const denied, invalid = incident.ErrTypeDenied, incident.ErrTypeInvalid
+	decided := func(field string, value any) func(*testing.T, *world, *activities.ExecuteInput) {
+		return func(t *testing.T, w *world, _ *activities.ExecuteInput) {
+			rewrite(t, w, func(d map[string]any) { d[field] = value })
 		}
 	}
 	for _, test := range []struct {
@@ -104,47 +136,82 @@ func TestExecuteActionRefusesWhatNobodyApproved(t *testing.T) {
 		change func(*testing.T, *world, *activities.ExecuteInput)
 		want   string
 	}{
-		{"no decision is named", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.DecisionIDs = nil }, incident.ErrTypeDenied},
-		{"the decision is not in the ledger", func(_ *testing.T, w *world, _ *activities.ExecuteInput) { w.entries = nil }, incident.ErrTypeDenied},
-		{"denied", approves(incident.Decision{Answer: incident.AnswerApprove, Outcome: incident.OutcomeDenied}), incident.ErrTypeDenied},
-		{"waiting", approves(incident.Decision{Answer: incident.AnswerApprove, Outcome: incident.OutcomeWaiting}), incident.ErrTypeDenied},
-		{"refused", approves(incident.Decision{Answer: incident.AnswerRefuse, Outcome: incident.OutcomeRefused}), incident.ErrTypeDenied},
-		{"no outcome", approves(incident.Decision{Answer: incident.AnswerApprove}), incident.ErrTypeDenied},
-		{"approved by a refusal", approves(incident.Decision{Answer: incident.AnswerRefuse, Outcome: incident.OutcomeApproved}), incident.ErrTypeDenied},
-		{"of another plan", approves(incident.Decision{Answer: incident.AnswerApprove, Outcome: incident.OutcomeApproved, PlanDigest: incident.DigestOf([]byte("x"))}), incident.ErrTypeDenied},
-		{"of another incident", func(_ *testing.T, w *world, _ *activities.ExecuteInput) { w.entries[0].Incident = "pagerduty/Q2" }, incident.ErrTypeDenied},
-		{"not a decision", func(_ *testing.T, w *world, _ *activities.ExecuteInput) { w.entries[0].Kind = incident.EventRollback }, incident.ErrTypeDenied},
+		{"no decision is named", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.DecisionIDs = nil }, denied},
+		{"the decision is not in the ledger", func(_ *testing.T, w *world, _ *activities.ExecuteInput) { w.entries = w.entries[1:] }, denied},
+		{"denied", decided("outcome", "denied"), denied},
+		{"waiting", decided("outcome", "waiting"), denied},
+		{"refused", decided("outcome", "refused"), denied},
+		{"no outcome", decided("outcome", ""), denied},
+		{"approved by a refusal", decided("answer", "refuse"), denied},
+		{"of another plan", decided("plan_digest", incident.DigestOf([]byte("x"))), denied},
+		{"of nobody", decided("person", map[string]any{}), denied},
+		{"by somebody without the role", decided("roles", []string{}), denied},
+		{"dated in the future", decided("at", now.Add(time.Hour)), denied},
+		{"judged by nothing", decided("basis", nil), denied},
+		{"started another rollback", func(t *testing.T, w *world, _ *activities.ExecuteInput) {
+			rewrite(t, w, func(d map[string]any) { d["basis"].(map[string]any)["rollback"] = "rollback/pagerduty/Q1/2" })
+		}, denied},
+		{"lacks the second person of its tier", func(t *testing.T, w *world, _ *activities.ExecuteInput) {
+			rewrite(t, w, func(d map[string]any) { d["basis"].(map[string]any)["tier"] = incident.TierCommanderAndOwner })
+		}, denied},
+		{"is judged by a radius that needs another tier", func(t *testing.T, w *world, _ *activities.ExecuteInput) {
+			rewrite(t, w, func(d map[string]any) {
+				d["basis"].(map[string]any)["radius"] = incident.BlastRadius{Services: []incident.Reach{{Name: "checkout"}}, Global: &incident.Reach{Name: "all"}}
+			})
+		}, denied},
+		{"is of the author alone", func(t *testing.T, w *world, _ *activities.ExecuteInput) {
+			rewrite(t, w, func(d map[string]any) { d["basis"].(map[string]any)["authors"] = []string{"ada@example.com"} })
+		}, denied},
+		{"was voided by a handover", func(t *testing.T, w *world, _ *activities.ExecuteInput) {
+			rewrite(t, w, func(d map[string]any) { d["basis"].(map[string]any)["void_before"] = now.Add(time.Second) })
+		}, denied},
+		{"of another incident", func(_ *testing.T, w *world, _ *activities.ExecuteInput) { w.entries[0].Incident = "pagerduty/Q2" }, denied},
+		{"not a decision", func(_ *testing.T, w *world, _ *activities.ExecuteInput) { w.entries[0].Kind = incident.EventRollback }, denied},
 		{"unreadable", func(_ *testing.T, w *world, _ *activities.ExecuteInput) {
 			w.entries[0].Payload = []byte(`{"outcome":1}`)
-		}, incident.ErrTypeDenied},
-		{"plan of another incident", func(t *testing.T, w *world, in *activities.ExecuteInput) {
+		}, denied},
+		{"an hour old", func(_ *testing.T, w *world, _ *activities.ExecuteInput) { w.now = now.Add(time.Hour) }, denied},
+		{"no evidence was captured", func(_ *testing.T, w *world, _ *activities.ExecuteInput) { w.entries = w.entries[:1] }, denied},
+		{"evidence of another rollback", func(t *testing.T, w *world, _ *activities.ExecuteInput) {
+			w.entries[1] = evidence(t, incident.Manifest{Rollback: "rollback/pagerduty/Q1/2", Phase: incident.EvidenceBefore, Digest: incident.DigestOf(nil)})
+		}, denied},
+		{"evidence from after", func(t *testing.T, w *world, _ *activities.ExecuteInput) {
+			w.entries[1] = evidence(t, incident.Manifest{Rollback: rollback, Phase: incident.EvidenceAfter, Digest: incident.DigestOf(nil)})
+		}, denied},
+		{"plan of another incident", func(t *testing.T, _ *world, in *activities.ExecuteInput) {
 			in.Plan.Incident = "pagerduty/Q2"
 			in.PlanDigest = digest(t, in.Plan)
-			approves(incident.Decision{Answer: incident.AnswerApprove, Outcome: incident.OutcomeApproved})(t, w, in)
-		}, incident.ErrTypeDenied},
-		{"plan tampered with", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.Plan.Service = "payments" }, incident.ErrTypeInvalid},
+		}, denied},
+		{"rollback of another incident", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.Rollback = "rollback/pagerduty/Q12/1" }, denied},
+		{"plan tampered with", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.Plan.Service = "payments" }, invalid},
 		{"action not in the plan", func(_ *testing.T, _ *world, in *activities.ExecuteInput) {
 			in.Action.To = version{value: "worse"}.state(1)
-		}, incident.ErrTypeInvalid},
-		{"another target", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.Action.Target.Path = "config/payments" }, incident.ErrTypeInvalid},
-		{"more time than approved", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.Action.MaxTime++ }, incident.ErrTypeInvalid},
-		{"index below zero", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.Index = -1 }, incident.ErrTypeInvalid},
-		{"index out of range", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.Index = 1 }, incident.ErrTypeInvalid},
+		}, invalid},
+		{"another target", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.Action.Target.Path = "config/payments" }, invalid},
+		{"more time than approved", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.Action.MaxTime++ }, invalid},
+		{"index below zero", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.Index = -1 }, invalid},
+		{"index out of range", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.Index = 1 }, invalid},
 		{"one-way door the other way", func(t *testing.T, w *world, in *activities.ExecuteInput) {
-			in.Plan.Actions[0].Reversible = false
-			in.Action = in.Plan.Actions[0].Swapped()
-			in.PlanDigest = digest(t, in.Plan)
-			approves(incident.Decision{Answer: incident.AnswerApprove, Outcome: incident.OutcomeApproved})(t, w, in)
+			p := in.Plan
+			p.Actions[0].Reversible = false
+			*in = execution(t, p, 0, true)
+			rewrite(t, w, func(d map[string]any) { d["plan_digest"] = in.PlanDigest })
 			w.put("config/checkout", "good", now)
-		}, incident.ErrTypeInvalid},
-		{"the intent is the record of something else", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.IntentID = key + "/e2" }, incident.ErrTypeInvalid},
-		{"the outcome is the record of something else", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.OutcomeID = key + "/e2" }, incident.ErrTypeInvalid},
+		}, invalid},
+		{"under another intent", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.IntentID = rollback + "/a7/intent" }, invalid},
+		{"under another outcome", func(_ *testing.T, _ *world, in *activities.ExecuteInput) { in.OutcomeID = rollback + "/e99" }, invalid},
+		{"the intent is the record of something else", func(_ *testing.T, w *world, in *activities.ExecuteInput) {
+			w.entries = append(w.entries, incident.Entry{ID: in.IntentID, Incident: key, Kind: incident.EventRollback})
+		}, invalid},
+		{"the outcome is the record of something else", func(_ *testing.T, w *world, in *activities.ExecuteInput) {
+			w.entries = append(w.entries, incident.Entry{ID: in.OutcomeID, Incident: key, Kind: incident.EventRollback})
+		}, invalid},
 		{"the outcome is that of another action", func(t *testing.T, w *world, in *activities.ExecuteInput) {
 			payload, err := json.Marshal(incident.ActionView{Status: incident.ActionDone})
 			require.NoError(t, err)
 			w.entries = append(w.entries, incident.Entry{ID: in.OutcomeID, Incident: key, Kind: incident.EventActionDone, Payload: payload})
-		}, incident.ErrTypeInvalid},
-		{"the system is not configured", func(_ *testing.T, w *world, _ *activities.ExecuteInput) { w.noSystem = true }, incident.ErrTypeInvalid},
+		}, invalid},
+		{"the system is not configured", func(_ *testing.T, w *world, _ *activities.ExecuteInput) { w.noSystem = true }, invalid},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -159,6 +226,131 @@ func TestExecuteActionRefusesWhatNobodyApproved(t *testing.T) {
 			require.NotContains(t, w.kinds(), incident.EventIntent)
 		})
 	}
+}
+
+// TestExecuteActionAsksThePresentPolicy is a policy that was made stricter, and
+// a runbook that was changed, between the approval and the effect.
+func TestExecuteActionAsksThePresentPolicy(t *testing.T) {
+	t.Parallel()
+	strict, err := approvals.ParsePolicy(approvals.File{Name: "policy.yaml", Content: []byte(strictPolicy)})
+	require.NoError(t, err)
+	for _, test := range []struct {
+		name   string
+		change func(*testing.T, *activities.Activities)
+		says   string
+	}{
+		{"policy", func(_ *testing.T, a *activities.Activities) { a.Policy = strict }, "waiting for an owner of checkout"},
+		{"runbook", func(t *testing.T, a *activities.Activities) {
+			a.Runbooks = []*runbooks.Runbook{runbook(t, strings.Replace(book, "expected_time: 10s", "expected_time: 11s", 1))}
+		}, "has changed"},
+		{"runbook withdrawn", func(_ *testing.T, a *activities.Activities) { a.Runbooks = nil }, "not loaded"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld()
+			in := approved(t, w)
+			a := w.activities(t)
+			test.change(t, a)
+			view, err := a.ExecuteAction(t.Context(), in)
+			app := failure(t, err, incident.ErrTypeDenied, true)
+			require.Contains(t, app.Message(), test.says)
+			require.Equal(t, incident.ActionRefused, view.Status)
+			require.Zero(t, w.targets["config/checkout"].mutations)
+			require.NotContains(t, w.calls, "observe")
+			require.Equal(t, incident.EventActionDone, w.entries[len(w.entries)-1].Kind, "the refusal is recorded")
+		})
+	}
+}
+
+// strictPolicy asks for two people where the default asks for one.
+const strictPolicy = `apiVersion: backout.dev/v1
+kind: Policy
+metadata: {name: strict}
+tiers:
+  - {tier: tier-1, when: [always], approvals: [{roles: [service_owner]}, {roles: [on_call]}], requester_may_approve: false, author_may_be_sole_approver: false, expires_after: 10m}
+`
+
+// twoActions is the plan with a second action, approved and with evidence.
+func twoActions(t *testing.T, w *world) incident.Plan {
+	t.Helper()
+	w.put("flags/checkout", "off", onset.Add(-48*time.Hour))
+	w.put("flags/checkout", "on", onset.Add(-24*time.Hour))
+	p := plan(t)
+	second := p.Actions[0]
+	second.Target.Path, second.From, second.To = "flags/checkout", version{value: "on"}.state(2), version{value: "off"}.state(1)
+	p.Actions = append(p.Actions, second)
+	w.onCall["PCHECK"] = []incident.Person{ada}
+	in := ask(t, incident.TierOnCall, "ada", "2")
+	in.Option.Plan, in.Option.Digest, in.Request.PlanDigest, in.Rollback = p, digest(t, p), digest(t, p), rollback
+	got, err := w.activities(t).Decide(t.Context(), in)
+	require.NoError(t, err)
+	require.Equal(t, incident.OutcomeApproved, got.Decision.Outcome, got.Decision.Sentence)
+	w.entries = append(w.entries, evidence(t, incident.Manifest{Rollback: rollback, Phase: incident.EvidenceBefore, Digest: incident.DigestOf(nil)}))
+	return p
+}
+
+// TestExecuteActionFinishesWhatHasBegun is an approval that expires halfway
+// through a rollback: the rest is carried out, and taken back, for as long as
+// the plan may take, and not for longer.
+func TestExecuteActionFinishesWhatHasBegun(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name  string
+		begun bool
+		later time.Duration
+		back  bool
+		done  bool
+	}{
+		{"within its time", true, 3 * time.Minute, false, true},
+		{"taken back within its time", true, 3 * time.Minute, true, true},
+		{"long after", true, 2 * time.Hour, false, false},
+		{"never begun", false, 3 * time.Minute, false, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld()
+			p := twoActions(t, w)
+			a := w.activities(t)
+			w.now = now.Add(14 * time.Minute)
+			if test.begun {
+				_, err := a.ExecuteAction(t.Context(), execution(t, p, 0, false))
+				require.NoError(t, err)
+			}
+			w.now = w.now.Add(test.later)
+			in := execution(t, p, 1, false)
+			if test.back {
+				in = execution(t, p, 0, true)
+			}
+			_, err := a.ExecuteAction(t.Context(), in)
+			if test.done {
+				require.NoError(t, err)
+				return
+			}
+			app := failure(t, err, incident.ErrTypeDenied, true)
+			require.Contains(t, app.Message(), "expired after 15 min")
+			require.Zero(t, w.targets["flags/checkout"].mutations)
+		})
+	}
+}
+
+// TestExecuteActionDoesNotApplyAfterALongOutage is a process that died between
+// its intent and its effect, and came back a day later.
+func TestExecuteActionDoesNotApplyAfterALongOutage(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	in := approved(t, w)
+	ctx, kill := context.WithCancel(t.Context())
+	w.kill, w.killAt = kill, 8
+	a := w.activities(t)
+	_, err := a.ExecuteAction(ctx, in)
+	require.Error(t, err)
+	require.Equal(t, "apply", w.calls[len(w.calls)-1])
+	w.restart()
+	w.now = w.now.Add(24 * time.Hour)
+	view, err := a.ExecuteAction(t.Context(), in)
+	requireError(t, err, incident.ErrTypeDenied, true)
+	require.Zero(t, w.targets["config/checkout"].mutations)
+	require.False(t, view.Applied)
 }
 
 func TestExecuteActionDoesNothingWithoutTheLedger(t *testing.T) {
@@ -222,7 +414,7 @@ func TestExecuteActionSurvivesAKillAtEveryCall(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		t.Run(fmt.Sprintf("after the effect %t", after), func(t *testing.T) {
 			t.Parallel()
-			const callsOfOneRun = 8
+			const callsOfOneRun = 10
 			for n := 1; ; n++ {
 				w := newWorld()
 				in := approved(t, w)
@@ -242,9 +434,9 @@ func TestExecuteActionSurvivesAKillAtEveryCall(t *testing.T) {
 				view, err := a.ExecuteAction(t.Context(), in)
 				require.NoError(t, err, "call %d", n)
 				require.Equal(t, 1, w.targets["config/checkout"].mutations, "call %d", n)
-				require.Equal(t, []incident.EventKind{incident.EventDecision, incident.EventIntent, incident.EventActionDone}, w.kinds(), "call %d", n)
+				require.Equal(t, []incident.EventKind{incident.EventDecision, incident.EventEvidence, incident.EventIntent, incident.EventActionDone}, w.kinds(), "call %d", n)
 				require.True(t, view.Applied, "call %d", n)
-				require.Equal(t, w.entries[1].At, view.MutatedAt, "call %d", n)
+				require.Equal(t, w.entries[2].At, view.MutatedAt, "call %d", n)
 				require.Equal(t, incident.ActionDone, view.Status, "call %d", n)
 				again, err := a.ExecuteAction(t.Context(), in)
 				require.NoError(t, err)
@@ -327,7 +519,7 @@ func TestExecuteActionFailures(t *testing.T) {
 				test.change(w)
 				a := w.activities(t)
 				view, err := a.ExecuteAction(t.Context(), in)
-				app := requireError(t, err, test.want, true)
+				app := failure(t, err, test.want, true)
 				require.Equal(t, test.status, view.Status)
 				require.Contains(t, view.Reason, test.reason)
 				require.NotContains(t, view.Reason+app.Error(), "hunter2")
@@ -341,7 +533,7 @@ func TestExecuteActionFailures(t *testing.T) {
 
 				calls, mutations := len(w.calls), w.targets["config/checkout"].mutations
 				again, err := a.ExecuteAction(t.Context(), in)
-				require.Equal(t, app.Error(), requireError(t, err, test.want, true).Error(), "a retry says the same")
+				require.Equal(t, app.Error(), failure(t, err, test.want, true).Error(), "a retry says the same")
 				require.Equal(t, view, again)
 				require.Equal(t, []string{"get"}, w.calls[calls:], "and does not touch the target")
 				require.Equal(t, mutations, w.targets["config/checkout"].mutations)
@@ -357,7 +549,7 @@ func TestExecuteActionNeverSaysUntouchedAfterAnAnnouncement(t *testing.T) {
 	w := newWorld()
 	in := approved(t, w)
 	ctx, kill := context.WithCancel(t.Context())
-	w.kill, w.killAt, w.afterEffect = kill, 6, true
+	w.kill, w.killAt, w.afterEffect = kill, 8, true
 	a := w.activities(t)
 	_, err := a.ExecuteAction(ctx, in)
 	require.Error(t, err)
@@ -379,8 +571,8 @@ func TestExecuteActionBoundsAllItsAttempts(t *testing.T) {
 		in := approved(t, w)
 		w.targets["config/checkout"].unsettled = true
 		a := w.activities(t)
-		a.Now = func() time.Time { return time.Now().UTC() }
 		began := time.Now()
+		a.Now = func() time.Time { return now.Add(time.Since(began)) }
 		ctx, kill := context.WithTimeout(t.Context(), 100*time.Second)
 		defer kill()
 		_, err := a.ExecuteAction(ctx, in)
@@ -398,7 +590,7 @@ func TestExecuteActionLooksOnceMoreAfterALongOutage(t *testing.T) {
 	w := newWorld()
 	in := approved(t, w)
 	ctx, kill := context.WithCancel(t.Context())
-	w.kill, w.killAt, w.afterEffect = kill, 6, true
+	w.kill, w.killAt, w.afterEffect = kill, 8, true
 	a := w.activities(t)
 	_, err := a.ExecuteAction(ctx, in)
 	require.Error(t, err)
@@ -458,7 +650,7 @@ func TestExecuteActionAsAnActivity(t *testing.T) {
 		return nil
 	}
 	_, err := env.ExecuteActivity(a.ExecuteAction, in)
-	app := requireError(t, err, incident.ErrTypeDenied, true)
+	app := failure(t, err, incident.ErrTypeDenied, true)
 	var view incident.ActionView
 	require.NoError(t, app.Details(&view))
 	require.Equal(t, incident.ActionFailed, view.Status)

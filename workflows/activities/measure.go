@@ -15,7 +15,7 @@ func (a *Activities) RecoveryPlan(_ context.Context, plan incident.Plan) (Recove
 	if err != nil {
 		return RecoveryPlan{}, asActivityError(err)
 	}
-	return RecoveryPlan{Warmup: spec.Warmup, Every: max(spec.Step, minMeasureInterval), Hold: spec.Hold, Deadline: spec.Deadline}, nil
+	return RecoveryPlan{Warmup: spec.Warmup, Every: max(spec.Step, minMeasureInterval), Long: spec.Long, Hold: spec.Hold, Deadline: spec.Deadline}, nil
 }
 
 func (a *Activities) recoverySpec(plan incident.Plan) (incident.RecoverySpec, error) {

@@ -50,7 +50,13 @@ type DecideInput struct {
 	Requester *incident.Person       `json:"requester,omitempty"`
 	// Prior are the decisions recorded before this one.
 	Prior []incident.Decision `json:"prior,omitempty"`
-	Now   time.Time           `json:"now"`
+	// VoidBefore is when the command was handed over last; approvals from
+	// before it are void. Zero voids none.
+	VoidBefore time.Time `json:"void_before,omitzero"`
+	// Rollback is the ID of the rollback that an approval starts, and of no
+	// other.
+	Rollback string    `json:"rollback,omitempty"`
+	Now      time.Time `json:"now"`
 }
 
 // DecideResult is the recorded decision and what the policy still needs.
@@ -84,7 +90,10 @@ type AuthorizeResult struct {
 
 // EscalateInput asks for the next level to be paged.
 type EscalateInput struct {
-	Key    string `json:"key"`
+	Key string `json:"key"`
+	// ID is the recorded event that is the cause: the same ID is the same
+	// escalation, and pages once.
+	ID     string `json:"id,omitempty"`
 	Reason string `json:"reason"`
 }
 
@@ -147,8 +156,15 @@ type MeasureInput struct {
 type RecoveryPlan struct {
 	Warmup   time.Duration `json:"warmup"`
 	Every    time.Duration `json:"every"`
+	Long     time.Duration `json:"long,omitempty"`
 	Hold     time.Duration `json:"hold"`
 	Deadline time.Duration `json:"deadline"`
+}
+
+// AskInput asks how an incident stands at its source.
+type AskInput struct {
+	Source incident.Source `json:"source"`
+	ID     string          `json:"id"`
 }
 
 // PostmortemInput asks for the incident's one issue.
@@ -162,6 +178,9 @@ type ReconcileResult struct {
 	// their workflow has.
 	Open      int `json:"open"`
 	Delivered int `json:"delivered"`
-	// Failed are those that could not be delivered; the next run tries again.
+	// Closed counts those that are open here and were found to be over there.
+	Closed int `json:"closed,omitempty"`
+	// Failed are those that could not be delivered or asked about; the next
+	// run tries again.
 	Failed []string `json:"failed,omitempty"`
 }

@@ -50,6 +50,31 @@ type Pager interface {
 	OnCall(ctx context.Context, serviceID string) ([]incident.Person, error)
 }
 
+// OnceEscalator is a Pager that tells the repetition of an escalation from
+// another one by its ID rather than by its reason. It is optional.
+type OnceEscalator interface {
+	// EscalateOnce pages the next level; the same id twice pages once, however
+	// much later.
+	EscalateOnce(ctx context.Context, incidentID, id, reason string) error
+}
+
+// Asker is a Pager that says how one incident stands. It is optional: without
+// it an incident whose end was missed stays open here until somebody closes it.
+type Asker interface {
+	// Incident is an incident as a page, and whether it is open there: of kind
+	// incident.PageReconciled while it is, and incident.PageResolved when it is
+	// not, dated by its last change. An incident that is gone is an error
+	// wrapping driver.ErrNotFound.
+	Incident(ctx context.Context, incidentID string) (page incident.Page, open bool, err error)
+}
+
+// Held lists the incidents that Backout itself holds open.
+type Held interface {
+	// Held lists the identifiers at the source of the incidents of a source
+	// whose workflows are running. The list may lag behind.
+	Held(ctx context.Context, source incident.Source) ([]string, error)
+}
+
 // Directory maps an authenticated actor to a human being.
 type Directory interface {
 	// Identify returns exactly one active person, or an error that wraps

@@ -14,6 +14,9 @@ import (
 // redoPrefix begins the name of the option that undoes a rollback.
 const redoPrefix = "redo-"
 
+// IsRedo reports whether an option undoes an earlier rollback.
+func IsRedo(o incident.Option) bool { return strings.HasPrefix(o.Plan.Option, redoPrefix) }
+
 // redo is the inverse of a finished rollback: its changed targets, newest
 // first, back to where they came from. Planned anew, so that its states are
 // those of now. It touches what the rollback touched, and so needs no less
@@ -51,7 +54,8 @@ func (a *Activities) redo(ctx context.Context, in CollectInput) (incident.Option
 		}
 	}
 	for _, av := range slices.Backward(in.Redo.Actions) {
-		if !av.Applied {
+		// What was taken back again is where it came from already.
+		if !av.Applied || av.Status == incident.ActionSkipped {
 			continue
 		}
 		if !av.Action.Reversible {

@@ -67,6 +67,9 @@ func (a *Activities) replanAction(ctx context.Context, was incident.Action, diff
 	if is.From != was.From {
 		differs("%s was at %s and is at %s", was.Target, stateText(was.From), stateText(is.From))
 	}
+	if is.Reversible != was.Reversible {
+		differs("whether %s can be undone is another matter now", was.Target)
+	}
 	if is.To != was.To {
 		differs("%s would go to %s instead of %s", was.Target, stateText(is.To), stateText(was.To))
 	}

@@ -481,7 +481,13 @@ func digest(t *testing.T, p incident.Plan) string {
 }
 
 // requireError requires an application error of a type, retryable or final.
-func requireError(t *testing.T, err error, wantType string, final bool) *temporal.ApplicationError {
+func requireError(t *testing.T, err error, wantType string, final bool) {
+	t.Helper()
+	require.NotNil(t, failure(t, err, wantType, final))
+}
+
+// failure is the application error that is required.
+func failure(t *testing.T, err error, wantType string, final bool) *temporal.ApplicationError {
 	t.Helper()
 	var app *temporal.ApplicationError
 	require.ErrorAs(t, err, &app)

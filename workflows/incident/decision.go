@@ -43,8 +43,8 @@ func (r DecideRequest) Validate() error {
 	switch {
 	case r.DecisionID == "" || len(r.DecisionID) > 255:
 		return fmt.Errorf("validate decision: decision ID must have 1 to 255 bytes, has %d", len(r.DecisionID))
-	case r.OptionID == "":
-		return fmt.Errorf("validate decision %q: option ID is empty", r.DecisionID)
+	case r.OptionID == "" || len(r.OptionID) > maxField:
+		return fmt.Errorf("validate decision %q: option ID must have 1 to %d bytes, has %d", r.DecisionID, maxField, len(r.OptionID))
 	case !ValidDigest(r.PlanDigest):
 		return fmt.Errorf("validate decision %q: plan digest %q is not a SHA-256 digest", r.DecisionID, r.PlanDigest)
 	case len([]rune(r.Reason)) > MaxReason:
@@ -60,6 +60,9 @@ func (r DecideRequest) Validate() error {
 
 // Validate reports what makes the actor no identity at all.
 func (a Actor) Validate() error {
+	if long := tooLong([2]string{"team", a.SlackTeam}, [2]string{"user", a.SlackUser}, [2]string{"login", a.Login}, [2]string{"channel", a.Channel}); long != "" {
+		return fmt.Errorf("validate actor: %s is longer than %d bytes", long, maxField)
+	}
 	switch a.Via {
 	case ViaSlack:
 		if a.SlackTeam == "" || a.SlackUser == "" {

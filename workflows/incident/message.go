@@ -85,6 +85,37 @@ var keyPattern = regexp.MustCompile(`^(pagerduty|alertmanager|slack|cli)/[A-Za-z
 // ValidKey reports whether key names an incident.
 func ValidKey(key string) bool { return keyPattern.MatchString(key) }
 
+// IntentID is the ledger entry that announces an action of a rollback, index
+// from 0; back is true for the action that takes it back. There is one such ID
+// for each, so that no action of a rollback is ever carried out under another.
+func IntentID(rollbackID string, index int, back bool) string {
+	return actionID(rollbackID, index, back) + "/intent"
+}
+
+// OutcomeID is the ledger entry that says what became of an action of a
+// rollback.
+func OutcomeID(rollbackID string, index int, back bool) string {
+	return actionID(rollbackID, index, back) + "/outcome"
+}
+
+func actionID(rollbackID string, index int, back bool) string {
+	id := fmt.Sprintf("%s/a%d", rollbackID, index)
+	if back {
+		id += "/back"
+	}
+	return id
+}
+
+// EvidenceID is the ledger entry of a rollback's manifest of one phase.
+func EvidenceID(rollbackID string, phase EvidencePhase) string {
+	return rollbackID + "/evidence/" + string(phase)
+}
+
+// RollbackOf reports whether a rollback ID is one of that incident.
+func RollbackOf(rollbackID, key string) bool {
+	return strings.HasPrefix(rollbackID, "rollback/"+key+"/")
+}
+
 // IncidentInput starts an Incident workflow. The first page follows as an
 // update, in the same call.
 type IncidentInput struct {
@@ -106,6 +137,30 @@ type IncidentState struct {
 	SourceAt   time.Time `json:"source_at"`
 	// ServiceID is the source's identifier of the service.
 	ServiceID string `json:"service_id,omitempty"`
+	// Prefix begins the IDs of the incident's events and rollbacks, and is its
+	// key, with a tag of its own when the incident had been open before. Empty
+	// is the key.
+	Prefix string `json:"prefix,omitempty"`
+	// DecideBy is when the next level is paged if nobody has decided; zero when
+	// nothing waits for a decision, or when it has been paged.
+	DecideBy time.Time `json:"decide_by,omitzero"`
+	// Overdue says that the next level was paged because nobody decided on what
+	// is offered now.
+	Overdue bool `json:"overdue,omitempty"`
+	// VoidBefore is when the command was handed over last: approvals given
+	// earlier are void.
+	VoidBefore time.Time `json:"void_before,omitzero"`
+	// RedoBy is who asked for a rollback to be undone.
+	RedoBy *Person `json:"redo_by,omitempty"`
+	// Unrecorded says that the ledger refused an event for good, so that
+	// nothing is executed any more.
+	Unrecorded bool `json:"unrecorded,omitempty"`
+	// Pending are entries that the ledger may not have yet.
+	Pending []Entry `json:"pending,omitempty"`
+	// Unwritten says that the postmortem is to be written.
+	Unwritten bool `json:"unwritten,omitempty"`
+	// Escalated are the causes for which the next level has been paged.
+	Escalated []string `json:"escalated,omitempty"`
 }
 
 // RollbackInput starts a Rollback workflow.

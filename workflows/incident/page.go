@@ -85,8 +85,28 @@ type Page struct {
 // MaxTitle is the longest title kept of a page, in runes.
 const MaxTitle = 250
 
+// maxField is the longest identifier or address in a message, in bytes. It
+// keeps a message far below what Temporal takes for a payload, and a service's
+// name below its limit of 2 KiB for a search attribute.
+// Source: https://docs.temporal.io/search-attribute#limits
+const maxField = 1024
+
+// tooLong names the first field that is longer than maxField; empty when none
+// is.
+func tooLong(fields ...[2]string) string {
+	for _, f := range fields {
+		if len(f[1]) > maxField {
+			return f[0]
+		}
+	}
+	return ""
+}
+
 // Validate reports what makes the page unusable. It checks form only.
 func (p Page) Validate() error {
+	if long := tooLong([2]string{"service", p.Service}, [2]string{"service ID", p.ServiceID}, [2]string{"channel", p.Channel}, [2]string{"kind", string(p.Kind)}); long != "" {
+		return fmt.Errorf("validate page: %s is longer than %d bytes", long, maxField)
+	}
 	switch {
 	case p.EventID == "" || len(p.EventID) > 255:
 		return fmt.Errorf("validate page: event ID must have 1 to 255 bytes, has %d", len(p.EventID))
@@ -104,6 +124,11 @@ func (p Page) Validate() error {
 	}
 	if _, err := ParseSeverity(string(p.Severity)); err != nil {
 		return fmt.Errorf("validate page %q: %w", p.EventID, err)
+	}
+	if p.Reporter != (Actor{}) {
+		if err := p.Reporter.Validate(); err != nil {
+			return fmt.Errorf("validate page %q: %w", p.EventID, err)
+		}
 	}
 	return nil
 }

@@ -43,8 +43,14 @@ func RegisterWorkflows(r Registry) {
 }
 
 // New returns a worker for all of Backout's workflows and activities. It is
-// not started.
+// not started. Activities that do not say where to look up the incidents that
+// are open here look in the client's namespace.
 func New(c client.Client, acts *activities.Activities) worker.Worker {
+	if acts.Held == nil {
+		looking := *acts
+		looking.Held = Held{Client: c}
+		acts = &looking
+	}
 	w := worker.New(c, incident.TaskQueue, worker.Options{
 		MaxConcurrentActivityExecutionSize:     maxActivities,
 		MaxConcurrentWorkflowTaskExecutionSize: maxWorkflowTasks,

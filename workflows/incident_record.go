@@ -1,0 +1,199 @@
+package workflows
+
+import (
+	"slices"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/backout/backout/workflows/activities"
+	"github.com/backout/backout/workflows/incident"
+)
+
+// cardInterval is the shortest time between two updates of the card. Slack
+// allows about one message a second and channel; updates in between are
+// coalesced.
+// Source: https://docs.slack.dev/apis/web-api/rate-limits
+const cardInterval = time.Second
+
+// firstCard is how long the first card waits for the options, so that they
+// need not wait for the second one.
+const firstCard = 300 * time.Millisecond
+
+// ledgerPatience is how long the ledger may be away before somebody is paged.
+const ledgerPatience = time.Minute
+
+// Bounds of one write to the ledger, far below Temporal's limit of 2 MiB for a
+// payload.
+const (
+	maxBatch      = 50
+	maxBatchBytes = 512 << 10
+	// maxFallbackText is how much of a refused entry's text is tried again.
+	maxFallbackText = 200
+)
+
+var (
+	searchPhase    = temporal.NewSearchAttributeKeyKeyword(incident.SearchPhase)
+	searchService  = temporal.NewSearchAttributeKeyKeyword(incident.SearchService)
+	searchSeverity = temporal.NewSearchAttributeKeyKeyword(incident.SearchSeverity)
+)
+
+// changed makes the change visible: the card follows.
+func (r *incidentRun) changed() { r.view().Revision++ }
+
+// note tells people something, once. The oldest notes give way.
+func (r *incidentRun) note(text string) {
+	v := r.view()
+	if text = truncate(text, maxEventText); !slices.Contains(v.Notes, text) {
+		v.Notes = append(v.Notes, text)
+	}
+	if over := len(v.Notes) - maxNotes; over > 0 {
+		v.Notes = slices.Delete(v.Notes, 0, over)
+	}
+}
+
+// event adds a line to the timeline and an entry to the ledger.
+func (r *incidentRun) event(_ workflow.Context, kind incident.EventKind, at time.Time, actor, text string, payload any) string {
+	id := r.nextEvent()
+	text = truncate(text, maxEventText)
+	e := entry(id, r.view().Key, kind, at, actor, text, payload)
+	r.pending = append(r.pending, e)
+	r.line(incident.Event{ID: id, Kind: kind, At: e.At, Actor: actor, Text: text})
+	return id
+}
+
+func (r *incidentRun) nextEvent() string {
+	r.state.Events++
+	return incident.EventID(r.prefix(), r.state.Events)
+}
+
+// line adds a line to the timeline, in order of time. The oldest lines give
+// way when there are too many; the ledger keeps them all.
+func (r *incidentRun) line(e incident.Event) {
+	v := r.view()
+	if slices.ContainsFunc(v.Timeline, func(have incident.Event) bool { return have.ID == e.ID }) {
+		return
+	}
+	at, _ := slices.BinarySearchFunc(v.Timeline, e, func(a, b incident.Event) int {
+		if c := a.At.Compare(b.At); c != 0 {
+			return c
+		}
+		return -1
+	})
+	v.Timeline = slices.Insert(v.Timeline, at, e)
+	if over := len(v.Timeline) - maxTimeline; over > 0 {
+		v.Timeline = slices.Delete(v.Timeline, 1, 1+over)
+	}
+}
+
+// keepLedger writes pending entries, as many at a time as have gathered. It
+// tries for as long as the ledger is away; meanwhile nothing is executed, and
+// somebody is told.
+func (r *incidentRun) keepLedger(ctx workflow.Context) {
+	for workflow.Await(ctx, func() bool { return len(r.pending) > 0 }) == nil {
+		batch := r.batch()
+		if r.record(ctx, batch) != nil {
+			// The ledger refuses what it was given, one entry at a time to
+			// find out which, and without its detail rather than not at all.
+			for _, e := range batch {
+				if r.record(ctx, []incident.Entry{e}) == nil {
+					continue
+				}
+				e.Text, e.Actor, e.Payload = truncate(e.Text, maxFallbackText), "", nil
+				if err := r.record(ctx, []incident.Entry{e}); err != nil {
+					workflow.GetLogger(ctx).Error("Ledger refused an entry.", "incident_id", r.view().Key, "event_id", e.ID, "error", err)
+					r.ledgerRefused(ctx, e, plain(err))
+				}
+			}
+		}
+		r.pending = r.pending[len(batch):]
+	}
+}
+
+// batch is as many pending entries as one write takes.
+func (r *incidentRun) batch() []incident.Entry {
+	n, size := 0, 0
+	for n < len(r.pending) && n < maxBatch {
+		size += len(r.pending[n].Payload) + len(r.pending[n].Text)
+		if n > 0 && size > maxBatchBytes {
+			break
+		}
+		n++
+	}
+	return slices.Clone(r.pending[:n])
+}
+
+// ledgerRefused says that an event can never be recorded, so that nothing is
+// executed for this incident any more.
+func (r *incidentRun) ledgerRefused(ctx workflow.Context, e incident.Entry, why string) {
+	if !r.state.Unrecorded {
+		r.state.Unrecorded = true
+		r.note("The ledger refused " + e.ID + " (" + why + "), so nothing is executed for this incident any more. Handle it by hand, and verify the ledger.")
+		r.escalate(ctx, "ledger refused", "the ledger refuses a record, so Backout executes nothing for this incident any more; handle it by hand")
+		r.changed()
+	}
+}
+
+func (r *incidentRun) record(ctx workflow.Context, entries []incident.Entry) error {
+	written := workflow.ExecuteActivity(recordOptions(ctx), act.Record, activities.RecordInput{Entries: entries})
+	if there, _ := workflow.AwaitWithTimeout(ctx, ledgerPatience, written.IsReady); !there {
+		const away = "The ledger can not be written, so nothing is executed until it can. See that its disk or database answers."
+		r.note(away)
+		r.escalate(ctx, "ledger away", "the ledger can not be written, so Backout executes nothing; see that its disk or database answers")
+		r.changed()
+		_ = workflow.Await(ctx, written.IsReady)
+		r.forget("ledger away")
+		r.view().Notes = slices.DeleteFunc(r.view().Notes, func(n string) bool { return n == away })
+		r.changed()
+	}
+	return written.Get(ctx, nil)
+}
+
+// keepCard publishes the newest view, at most once each cardInterval.
+func (r *incidentRun) keepCard(ctx workflow.Context) {
+	if r.published == 0 { // There is no card yet.
+		_, _ = workflow.AwaitWithTimeout(ctx, firstCard, func() bool { return r.view().Phase != incident.PhaseCollecting })
+	}
+	for workflow.Await(ctx, func() bool { return r.published != r.view().Revision }) == nil {
+		shown := *r.view()
+		began := workflow.Now(ctx)
+		var ref incident.CardRef
+		err := workflow.ExecuteActivity(cardOptions(ctx), act.PublishCard, shown).Get(ctx, &ref)
+		r.published = shown.Revision
+		if err != nil {
+			workflow.GetLogger(ctx).Error("Card could not be published.", "incident_id", shown.Key, "error", err)
+		} else {
+			r.view().Card = ref
+		}
+		if rest := cardInterval - workflow.Now(ctx).Sub(began); rest > 0 {
+			if workflow.Sleep(ctx, rest) != nil {
+				return
+			}
+		}
+	}
+}
+
+// setPhase moves the incident, and says so to lists.
+func (r *incidentRun) setPhase(ctx workflow.Context, p incident.Phase) {
+	if r.view().Phase != p {
+		r.view().Phase = p
+		r.changed()
+	}
+	r.index(ctx)
+}
+
+// index tells Temporal's lists where the incident stands, if that is news.
+func (r *incidentRun) index(ctx workflow.Context) {
+	v := r.view()
+	now := [3]string{string(v.Phase), v.Service, string(v.Severity)}
+	if r.indexed == now {
+		return
+	}
+	r.indexed = now
+	err := workflow.UpsertTypedSearchAttributes(ctx,
+		searchPhase.ValueSet(now[0]), searchService.ValueSet(now[1]), searchSeverity.ValueSet(now[2]))
+	if err != nil {
+		workflow.GetLogger(ctx).Error("Search attributes could not be set.", "incident_id", v.Key, "error", err)
+	}
+}
