@@ -77,7 +77,7 @@ type storeInverse struct {
 
 func (i storeInverse) do(ctx context.Context, r storeRequest) (storeResponse, error) {
 	if i.defect == outlivesItsTime {
-		fixed, cancel := context.WithTimeout(context.WithoutCancel(ctx), shortTime+grace+500*time.Millisecond)
+		fixed, cancel := context.WithTimeout(context.WithoutCancel(ctx), shortTime+grace+time.Second)
 		defer cancel()
 		ctx = fixed
 	}

@@ -21,7 +21,8 @@
 // folder, such as integrations/nats/natstest, and registers them from init.
 // integrations/install has the test that imports all of them and runs the suite
 // over the registry of kinds: a kind without a case fails. Where a law can not
-// apply, the case says why, and the reason is shown.
+// apply, the case says why. With -v the suite ends the run of each kind with a table
+// of all laws: passed, failed, or not applicable and why.
 //
 // The suite connects through a proxy that cuts, stalls and pauses the
 // connection at every point in turn, and counts effects in the target's own

@@ -4,19 +4,14 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/backout/backout/integrations/driver"
 )
 
-const (
-	// maxChunks bounds how many points of one call are tried.
-	maxChunks = 64
-	// hurried bounds a call that a fault strikes.
-	hurried = 5 * time.Second
-)
+// maxChunks bounds how many points of one call are tried.
+const maxChunks = 64
 
 // readsOnly is law 1.
 func readsOnly(tb testing.TB, c Case) {
@@ -75,7 +70,7 @@ func cutDuringApply(tb testing.TB, c Case, cut func(p *Proxy, nth int)) (effects
 		b := start(tb, c)
 		action := b.planned()
 		cut(b.proxy, nth)
-		ctx, cancel := context.WithTimeout(b.Context(), hurried)
+		ctx, cancel := context.WithTimeout(b.Context(), patience)
 		receipt, err := b.inverse.Apply(ctx, action, actionKey)
 		cancel()
 		struck := b.proxy.Disarm()

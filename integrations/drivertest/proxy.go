@@ -12,9 +12,6 @@ import (
 )
 
 const (
-	// responseWait is how long the proxy waits for the response that it is to
-	// lose. Not everything that a client sends has one.
-	responseWait = 150 * time.Millisecond
 	// dialTimeout bounds the connection to the real system.
 	dialTimeout = 5 * time.Second
 	// chunkSize is the most that is taken for one chunk.
@@ -202,7 +199,7 @@ func (p *Proxy) forward(client io.Reader, server io.Writer, responses *responses
 	chunk := make([]byte, chunkSize)
 	for {
 		n, err := client.Read(chunk)
-		if n > 0 && !p.pass(chunk[:n], server, responses) {
+		if n > 0 && !p.pass(chunk[:n], client, server, responses) {
 			return
 		}
 		if err != nil {
@@ -213,7 +210,7 @@ func (p *Proxy) forward(client io.Reader, server io.Writer, responses *responses
 
 // pass sends one chunk on, unless a fault strikes. It reports whether the
 // connection lives on.
-func (p *Proxy) pass(chunk []byte, server io.Writer, responses *responses) bool {
+func (p *Proxy) pass(chunk []byte, client io.Reader, server io.Writer, responses *responses) bool {
 	struck, stalled := p.next()
 	if stalled != nil {
 		<-stalled
@@ -226,10 +223,7 @@ func (p *Proxy) pass(chunk []byte, server io.Writer, responses *responses) bool 
 		case loseResponse:
 			answered := responses.lose()
 			if _, err := server.Write(chunk); err == nil {
-				select {
-				case <-answered:
-				case <-time.After(responseWait):
-				}
+				unanswered(client, answered)
 			}
 			return false
 		case pause:
@@ -238,6 +232,22 @@ func (p *Proxy) pass(chunk []byte, server io.Writer, responses *responses) bool 
 	}
 	_, err := server.Write(chunk)
 	return err == nil
+}
+
+// unanswered returns with the first bytes of the response that is lost. Not
+// everything that a client sends has one: a client that goes on without it, or
+// goes away, ends the wait too. No clock does, because a busy system may be slow
+// and a cut before its effect would try another law.
+func unanswered(client io.Reader, answered <-chan struct{}) {
+	wentOn := make(chan struct{})
+	go func() {
+		defer close(wentOn)
+		_, _ = client.Read(make([]byte, 1)) // It ends with the connection at the latest.
+	}()
+	select {
+	case <-answered:
+	case <-wentOn:
+	}
 }
 
 // next counts a chunk and says what happens to it.

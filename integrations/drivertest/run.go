@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/backout/backout/integrations/driver"
@@ -67,18 +68,66 @@ func Run(t *testing.T, cases ...Case) {
 			if _, ok := driver.Describe(c.Kind); !ok {
 				t.Fatalf("kind %q is not registered as an inverse", c.Kind)
 			}
+			var found verdicts
+			// After all laws of the kind, which run beside each other.
+			t.Cleanup(func() { t.Log(found.table(c.Kind, laws())) })
 			for _, l := range laws() {
 				t.Run(l.name, func(t *testing.T) {
 					t.Parallel()
 					if reason := l.excuse(c); reason != "" {
-						t.Logf("not applicable: %s", reason)
+						found.set(l.name, "not applicable: "+reason)
 						return
 					}
+					t.Cleanup(func() { found.set(l.name, outcome(t)) })
 					l.check(t, c)
 				})
 			}
 		})
 	}
+}
+
+// outcome is how a test ended.
+func outcome(t *testing.T) string {
+	t.Helper()
+	switch {
+	case t.Failed():
+		return "FAILED"
+	case t.Skipped():
+		return "NOT TRIED"
+	default:
+		return "passed"
+	}
+}
+
+// verdicts are what became of the laws of one kind, by the name of the law.
+type verdicts struct {
+	mu    sync.Mutex
+	found map[string]string
+}
+
+func (v *verdicts) set(law, verdict string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.found == nil {
+		v.found = map[string]string{}
+	}
+	v.found[law] = verdict
+}
+
+// table lists every law with its verdict, in the order of the laws.
+func (v *verdicts) table(kind string, all []law) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var text strings.Builder
+	fmt.Fprintf(&text, "the laws on %s:", kind)
+	for _, l := range all {
+		verdict := v.found[l.name]
+		if verdict == "" {
+			verdict = "NOT TRIED" // Left out by a filter of the command line.
+		}
+		fmt.Fprintf(&text, "\n%-52s %s", l.name, verdict)
+	}
+	return text.String()
 }
 
 // RunRegistered tries every law on every kind that is registered with the driver

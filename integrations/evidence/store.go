@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"gocloud.dev/blob"
@@ -56,16 +57,17 @@ func Open(ctx context.Context, storeURL string) (*Store, error) {
 		return nil, errors.New("open evidence store: the URL is malformed")
 	}
 	if u.User != nil {
-		return nil, fmt.Errorf("open evidence store %q: the URL must not hold credentials", u.Redacted())
+		return nil, fmt.Errorf("open evidence store %q: the URL must not hold credentials", place(u))
 	}
+	given := u.Query()
 	s := &Store{}
 	if u.Scheme == "file" {
 		if u.Host != "" || u.Path == "" {
-			return nil, fmt.Errorf("open evidence store %q: a folder is spelled file:///absolute/path", storeURL)
+			return nil, fmt.Errorf("open evidence store %q: a folder is spelled file:///absolute/path", place(u))
 		}
 		s.folder = filepath.FromSlash(u.Path)
 		if err := os.MkdirAll(s.folder, 0o700); err != nil {
-			return nil, fmt.Errorf("open evidence store %q: %w", storeURL, err)
+			return nil, fmt.Errorf("open evidence store %q: %w", place(u), err)
 		}
 		q := u.Query()
 		// Files beside their final place, so that the rename never crosses
@@ -79,9 +81,26 @@ func Open(ctx context.Context, storeURL string) (*Store, error) {
 	}
 	s.bucket, err = blob.OpenBucket(ctx, u.String())
 	if err != nil {
-		return nil, fmt.Errorf("open evidence store %q: %w", u.Scheme+"://"+u.Host+u.Path, err)
+		return nil, fmt.Errorf("open evidence store %q: %s", place(u), withoutQuery(err, u, given))
 	}
 	return s, nil
+}
+
+// place is a URL without its query: nothing in it is secret.
+func place(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
+
+// withoutQuery is what the library says of a URL without the values of its query,
+// which it repeats: whoever put a key there has made one mistake already.
+func withoutQuery(err error, u *url.URL, given url.Values) string {
+	text := strings.ReplaceAll(err.Error(), u.String(), place(u))
+	for _, values := range given {
+		for _, v := range values {
+			if v != "" {
+				text = strings.ReplaceAll(text, strconv.Quote(v), `"[value]"`)
+			}
+		}
+	}
+	return text
 }
 
 // Close releases the store.

@@ -156,6 +156,11 @@ func TestOpenRefuses(t *testing.T) {
 		{name: "credentials", url: "s3://user:hunter2@bucket", want: "must not hold credentials"},
 		{name: "unknown scheme", url: "ftp://host/x", want: "ftp"},
 		{name: "relative folder", url: "file://data/evidence", want: "file:///absolute/path"},
+		{name: "key in the query of an unknown scheme", url: "ftp://host/x?key=hunter2", want: `no driver registered for "ftp"`},
+		{name: "unknown parameter", url: "s3://bucket?passphrase=hunter2", want: `unknown query parameter "passphrase"`},
+		{name: "wrong value", url: "s3://bucket?region=eu&ssetype=hunter2", want: `not a valid value for "ssetype"`},
+		{name: "parameter of a folder", url: "file://" + t.TempDir() + "?secret_key_path=hunter2", want: "open evidence store"},
+		{name: "key in the query of a folder", url: "file://data/evidence?key=hunter2", want: "file:///absolute/path"},
 		{name: "no folder", url: "file://", want: "file:///absolute/path"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -22,6 +22,9 @@ const (
 	// pageSize is GitHub's greatest page, in objects.
 	// Source: https://docs.github.com/rest/using-the-rest-api/using-pagination-in-the-rest-api
 	pageSize = 100
+	// maxAnswer bounds one answer, in bytes: Backout's own bound, for a page of the
+	// longest issues.
+	maxAnswer = 32 << 20
 )
 
 // Options say how to reach GitHub.
@@ -103,7 +106,13 @@ func (a *authorizer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+token)
-	return a.next.RoundTrip(r)
+	resp, err := a.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	// Reading past the bound is an error, never a shorter answer.
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	return resp, nil
 }
 
 // redact takes the token out of text that an answer may have echoed.
@@ -143,7 +152,7 @@ func parseURL(address string) (*url.URL, error) {
 
 // readSecret reads a file that holds one line.
 func readSecret(path string) (string, error) {
-	content, err := os.ReadFile(path) //nolint:gosec // The operator names the file.
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("read token file: %w", err)
 	}

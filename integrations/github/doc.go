@@ -6,9 +6,10 @@
 //
 // It never overwrites what people wrote: outside of its part of an issue
 // everything stays, and when people changed that part, new drafts go into one
-// comment instead. It never closes or reopens an issue. It finds an issue by a
-// hidden marker among the issues with its label, not by search, whose index
-// lags: a retry after a lost response finds what was created. It sends its
+// comment instead. It never closes or reopens an issue. It finds an issue by
+// hidden markers, any one of which will do, among the issues with its label, not
+// by search, whose index lags: a retry after a lost response finds what was
+// created. It sends its
 // token to the configured host only, over TLS unless that host is loopback,
 // and puts no token into an error.
 //

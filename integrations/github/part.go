@@ -29,10 +29,31 @@ const (
 	endMarker   = "<!-- backout:end -->"
 )
 
-var begin = regexp.MustCompile(`<!-- backout:begin body=([0-9a-f]{8,64}) title=([0-9a-f]{8,64}) -->`)
+var begin = regexp.MustCompile(`<!-- backout:begin body=([0-9a-f]{8,64}) title=([0-9a-f]{8,64})(?: incident=([^\s<>]+))? -->`)
 
-// marker names the incident of an issue.
-func marker(key string) string { return "<!-- backout:incident=" + key + " -->" }
+// markerPrefix begins every marker of an incident.
+const markerPrefix = "<!-- backout:incident="
+
+// marker names the incident of an issue. It stands at the top, and the marker
+// before the draft names the incident again: whoever tidies up one of them leaves
+// the other.
+func marker(key string) string { return markerPrefix + key + " -->" }
+
+// names reports whether a text names the incident as its own.
+func names(text, key string) bool {
+	text = normal(text)
+	if strings.Contains(text, marker(key)) {
+		return true
+	}
+	at := begin.FindStringSubmatch(text)
+	return at != nil && at[3] == key
+}
+
+// namesAny reports whether a text names any incident as its own.
+func namesAny(text string) bool {
+	at := begin.FindStringSubmatch(text)
+	return strings.Contains(text, markerPrefix) || (at != nil && at[3] != "")
+}
 
 // part is Backout's part of an issue's text, and what surrounds it.
 type part struct {
@@ -71,7 +92,7 @@ func compose(key, title, draft string, around part) string {
 		around.before = marker(key) + "\n" + around.before
 	}
 	head := func(d string) string {
-		return around.before + beginPrefix + "body=" + digest("\n"+d+"\n") + " title=" + digest(title) + " -->\n"
+		return around.before + beginPrefix + "body=" + digest("\n"+d+"\n") + " title=" + digest(title) + " incident=" + key + " -->\n"
 	}
 	tail := "\n" + endMarker + around.after
 	draft = cutDraft(draft, maxBody-utf8.RuneCountInString(head(draft))-utf8.RuneCountInString(tail))

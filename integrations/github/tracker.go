@@ -124,16 +124,20 @@ func (t *Tracker) find(ctx context.Context, key string, at *place) (*gh.Issue, e
 		switch {
 		case err == nil && marked(issue, key):
 			return issue, nil
+		case err == nil && !issue.IsPullRequest() && !namesAny(issue.GetBody()):
+			// People rewrote all of it, markers and all. It is still the one.
+			return issue, nil
 		case err != nil && (resp == nil || (resp.StatusCode != 404 && resp.StatusCode != 410)):
 			return nil, t.conn.classify(ctx, what, resp, err)
 		}
-		// It was deleted, moved or robbed of its marker: look again.
+		// It was deleted, moved or made into another incident's: look again.
 		at.number = 0
 	}
 	what := fmt.Sprintf("list issues of %s/%s", t.owner, t.name)
 	opts := &gh.IssueListByRepoOptions{
 		State: "all", Labels: []string{t.label}, Sort: "created", Direction: "asc", ListOptions: gh.ListOptions{PerPage: pageSize},
 	}
+	var rewritten []*gh.Issue
 	for {
 		issues, resp, err := t.conn.api.Issues.ListByRepo(ctx, t.owner, t.name, opts)
 		if err != nil {
@@ -143,22 +147,41 @@ func (t *Tracker) find(ctx context.Context, key string, at *place) (*gh.Issue, e
 			if marked(issue, key) {
 				return issue, nil
 			}
+			if !issue.IsPullRequest() && issue.GetComments() > 0 && !namesAny(issue.GetBody()) {
+				rewritten = append(rewritten, issue)
+			}
 		}
 		if resp.NextPage == 0 {
-			return nil, nil //nolint:nilnil // There is none, which is no error.
+			return t.rewritten(ctx, key, rewritten)
 		}
 		opts.Page = resp.NextPage
 	}
 }
 
+// rewritten returns the issue whose text people wrote anew, without the markers,
+// but under which the comment with the incident's draft stands; or nil.
+func (t *Tracker) rewritten(ctx context.Context, key string, candidates []*gh.Issue) (*gh.Issue, error) {
+	for _, issue := range candidates {
+		what := fmt.Sprintf("find draft under issue %d of %s/%s", issue.GetNumber(), t.owner, t.name)
+		found, err := t.draftUnder(ctx, what, issue.GetNumber(), key)
+		if err != nil {
+			return nil, err
+		}
+		if found != nil {
+			return issue, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // There is none, which is no error.
+}
+
 // marked says that an issue is the incident's.
 func marked(issue *gh.Issue, key string) bool {
-	return !issue.IsPullRequest() && strings.Contains(normal(issue.GetBody()), marker(key))
+	return !issue.IsPullRequest() && names(issue.GetBody(), key)
 }
 
 func (t *Tracker) create(ctx context.Context, key, title, draft string) (*gh.Issue, error) {
 	issue, resp, err := t.conn.api.Issues.Create(ctx, t.owner, t.name, &gh.IssueRequest{
-		Title: &title, Body: gh.String(compose(key, title, draft, part{})), Labels: &[]string{t.label},
+		Title: &title, Body: new(compose(key, title, draft, part{})), Labels: &[]string{t.label},
 	})
 	if err != nil {
 		return nil, t.conn.classify(ctx, fmt.Sprintf("create issue in %s/%s", t.owner, t.name), resp, err)
@@ -193,27 +216,39 @@ const draftNote = "_The draft above was edited, so Backout leaves it alone. This
 func (t *Tracker) comment(ctx context.Context, number int, key, title, draft string) error {
 	text := compose(key, title, draftNote+draft, part{})
 	what := fmt.Sprintf("keep draft in a comment on issue %d of %s/%s", number, t.owner, t.name)
+	c, err := t.draftUnder(ctx, what, number, key)
+	if err != nil {
+		return err
+	}
+	if c == nil {
+		_, resp, err := t.conn.api.Issues.CreateComment(ctx, t.owner, t.name, number, &gh.IssueComment{Body: &text})
+		return t.conn.classify(ctx, what, resp, err)
+	}
+	present, ok := parsePart(c.GetBody())
+	if !ok || present.edited() || normal(c.GetBody()) == text {
+		// People took the comment over too, or nothing changed.
+		return nil
+	}
+	_, resp, err := t.conn.api.Issues.EditComment(ctx, t.owner, t.name, c.GetID(), &gh.IssueComment{Body: &text})
+	return t.conn.classify(ctx, what, resp, err)
+}
+
+// draftUnder returns the comment under an issue that holds the incident's draft, or
+// nil when there is none.
+func (t *Tracker) draftUnder(ctx context.Context, what string, number int, key string) (*gh.IssueComment, error) {
 	opts := &gh.IssueListCommentsOptions{ListOptions: gh.ListOptions{PerPage: pageSize}}
 	for {
 		comments, resp, err := t.conn.api.Issues.ListComments(ctx, t.owner, t.name, number, opts)
 		if err != nil {
-			return t.conn.classify(ctx, what, resp, err)
+			return nil, t.conn.classify(ctx, what, resp, err)
 		}
 		for _, c := range comments {
-			if !strings.Contains(normal(c.GetBody()), marker(key)) {
-				continue
+			if names(c.GetBody(), key) {
+				return c, nil
 			}
-			present, ok := parsePart(c.GetBody())
-			if !ok || present.edited() || normal(c.GetBody()) == text {
-				// People took the comment over too, or nothing changed.
-				return nil
-			}
-			_, resp, err := t.conn.api.Issues.EditComment(ctx, t.owner, t.name, c.GetID(), &gh.IssueComment{Body: &text})
-			return t.conn.classify(ctx, what, resp, err)
 		}
 		if resp.NextPage == 0 {
-			_, resp, err := t.conn.api.Issues.CreateComment(ctx, t.owner, t.name, number, &gh.IssueComment{Body: &text})
-			return t.conn.classify(ctx, what, resp, err)
+			return nil, nil //nolint:nilnil // There is none, which is no error.
 		}
 		opts.Page = resp.NextPage
 	}

@@ -3,6 +3,7 @@ package github_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -160,46 +161,6 @@ func TestUpsertFindsBehindManyAndIgnoresOthers(t *testing.T) {
 	require.Equal(t, ref, upsert(t, tracker(t, s), "Postmortem", "three"), "the oldest is it")
 }
 
-func TestUpsertKeepsWhatPeopleWrote(t *testing.T) {
-	t.Parallel()
-	s := world(t)
-	tr := tracker(t, s)
-	upsert(t, tr, "Postmortem", "draft one")
-	edit := func(f func(*fakegithub.Issue)) { require.NoError(t, s.EditIssue(repo, 1, f)) }
-	edit(func(i *fakegithub.Issue) {
-		// GitHub's editor sends other line ends.
-		i.Body = strings.ReplaceAll("Read this first.\n"+i.Body+"\n\n## Our lessons\n- [ ] buy @ada a cake, see #12", "\n", "\r\n")
-		i.Title, i.Labels = "The day the discounts died", append(i.Labels, "sev1")
-	})
-	upsert(t, tr, "Postmortem, later", "draft two")
-	issue := s.Issues(repo)[0]
-	require.Equal(t, "The day the discounts died", issue.Title)
-	require.Equal(t, []string{github.DefaultLabel, "sev1"}, issue.Labels)
-	require.True(t, strings.HasPrefix(issue.Body, "Read this first.\n"))
-	require.True(t, strings.HasSuffix(issue.Body, "\n\n## Our lessons\n- [ ] buy @ada a cake, see #12"))
-	require.Contains(t, issue.Body, "draft two")
-	require.NotContains(t, issue.Body, "draft one")
-
-	// Now somebody corrects the draft itself.
-	edit(func(i *fakegithub.Issue) { i.Body = strings.Replace(i.Body, "draft two", "draft two, corrected", 1) })
-	before := s.Issues(repo)[0].Body
-	upsert(t, tr, "Postmortem", "draft three")
-	upsert(t, tr, "Postmortem", "draft three")
-	upsert(t, tr, "Postmortem", "draft four")
-	require.Equal(t, before, s.Issues(repo)[0].Body)
-	comments := s.Comments(repo, 1)
-	require.Len(t, comments, 1)
-	require.Contains(t, comments[0].Body, "draft four")
-	require.NotContains(t, comments[0].Body, "draft three")
-	require.Len(t, s.Calls("PATCH /repos/{owner}/{repo}/issues/comments/{comment_id}"), 1)
-
-	// And somebody takes the markers of the draft away, but not the incident's.
-	edit(func(i *fakegithub.Issue) { i.Body = "Rewritten. <!-- backout:incident=pagerduty/Q1 -->" })
-	upsert(t, tr, "Postmortem", "draft five")
-	require.Equal(t, "Rewritten. <!-- backout:incident=pagerduty/Q1 -->", s.Issues(repo)[0].Body)
-	require.Contains(t, s.Comments(repo, 1)[0].Body, "draft five")
-}
-
 func TestUpsertNeutralisesTheDraft(t *testing.T) {
 	t.Parallel()
 	s := world(t)
@@ -334,6 +295,23 @@ func TestRedirectDoesNotCarryTheToken(t *testing.T) {
 	_, err := tracker(t, s).Upsert(t.Context(), key, "T", "x")
 	require.ErrorIs(t, err, driver.ErrInvalid)
 	require.Empty(t, reached)
+}
+
+func TestEndlessAnswerIsRefused(t *testing.T) {
+	t.Parallel()
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, err := io.WriteString(w, "[")
+		for chunk := strings.Repeat(" ", 1<<20); err == nil; {
+			_, err = io.WriteString(w, chunk)
+		}
+	}))
+	t.Cleanup(endless.Close)
+	tr, err := github.NewTracker(github.TrackerOptions{Options: github.Options{URL: endless.URL, Token: canary}, Repo: repo})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, tr.Close()) })
+	_, err = tr.Upsert(t.Context(), key, "T", "x")
+	require.Error(t, err)
+	require.False(t, driver.Final(err))
 }
 
 func TestTokenFileIsReadAgain(t *testing.T) {

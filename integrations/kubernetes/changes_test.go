@@ -32,7 +32,7 @@ func TestHistory(t *testing.T) {
 	require.WithinDuration(t, returned, found[2].At, 5*time.Second)
 	require.True(t, found[1].At.Before(found[2].At), "a template that came back did so when it was written")
 
-	time.Sleep(time.Until(found[2].At.Add(time.Second)))
+	w.clock(found[2].At.Add(time.Second))
 	w.update(func(d *appsv1.Deployment) {
 		d.Spec.Template.Spec.Containers[0].Image = badImage
 		d.Annotations["example.com/author"] = "ada"

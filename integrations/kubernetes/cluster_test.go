@@ -7,11 +7,14 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
@@ -69,6 +72,7 @@ func TestClassify(t *testing.T) {
 		name string
 		err  error
 		is   error // nil: one that can be tried again.
+		says string
 	}{
 		{name: "not found", err: apierrors.NewNotFound(resource, "shop"), is: driver.ErrNotFound},
 		{name: "forbidden", err: apierrors.NewForbidden(resource, "shop", nil), is: driver.ErrDenied},
@@ -77,6 +81,10 @@ func TestClassify(t *testing.T) {
 		{name: "too large", err: apierrors.NewRequestEntityTooLargeError("no"), is: driver.ErrInvalid},
 		{name: "conflict", err: apierrors.NewConflict(resource, "shop", nil), is: errConflict},
 		{name: "unprocessable", err: apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "patch", resource, "shop", "", 0, false), is: errInvalid},
+		{name: "invalid field", err: apierrors.NewInvalid(schema.GroupKind{Group: "apps", Kind: "Deployment"}, "shop", field.ErrorList{
+			field.Invalid(field.NewPath("spec", "template", "spec", "containers").Index(0).Child("env").Index(1).Child("value"), "hunter2", "may not be specified"),
+		}), is: errInvalid, says: "spec.template.spec.containers[0].env[1].value (FieldValueInvalid)"},
+		{name: "admission webhook that talks much", err: apierrors.NewForbidden(resource, "shop", errors.New("no images\n\x1b[31m"+strings.Repeat("é", 5000))), is: driver.ErrDenied, says: "no images  [31m"},
 		{name: "throttled", err: apierrors.NewTooManyRequests("slow down", 1)},
 		{name: "server is starting", err: apierrors.NewServiceUnavailable("starting")},
 		{name: "server error", err: apierrors.NewInternalError(errors.New("etcd"))},
@@ -89,6 +97,10 @@ func TestClassify(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			got := classify(test.err)
+			require.NotContains(t, got.Error(), "hunter2")
+			require.NotContains(t, got.Error(), "\n")
+			require.LessOrEqual(t, utf8.RuneCountInString(got.Error()), maxAnswer+50)
+			require.Contains(t, got.Error(), test.says)
 			if test.is != nil {
 				require.ErrorIs(t, got, test.is)
 				return

@@ -110,9 +110,18 @@ func (w *world) release(image string) {
 // times to the second only.
 func (w *world) releaseLater(image string) {
 	w.t.Helper()
-	now := time.Now()
-	time.Sleep(now.Truncate(time.Second).Add(time.Second).Sub(now))
+	w.clock(time.Now().Truncate(time.Second).Add(time.Second))
 	w.release(image)
+}
+
+// clock waits until the clock, which the control plane shares, shows a moment.
+func (w *world) clock(moment time.Time) {
+	w.t.Helper()
+	select {
+	case <-time.After(time.Until(moment)):
+	case <-w.t.Context().Done():
+		require.NoError(w.t, w.t.Context().Err())
+	}
 }
 
 func (w *world) update(change func(*appsv1.Deployment)) {

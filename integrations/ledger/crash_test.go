@@ -19,8 +19,22 @@ import (
 // crashEnv makes the test binary append to that ledger until it is killed.
 const crashEnv = "LEDGER_TEST_APPEND_TO"
 
+// writerEnv makes it append that many entries, which another process appends too,
+// and as many of its own.
+const (
+	writerEnv = "LEDGER_TEST_WRITER"
+	shared    = 15
+)
+
 func TestMain(m *testing.M) {
 	if path := os.Getenv(crashEnv); path != "" {
+		if name := os.Getenv(writerEnv); name != "" {
+			if err := appendBeside(path, name); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
 		appendForever(path)
 	}
 	os.Exit(m.Run())
@@ -92,4 +106,56 @@ func TestKillDuringAppend(t *testing.T) {
 	report, err := l.Verify(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, report.First)
+}
+
+// appendBeside appends the entries from 1 to shared, and after each one of its own.
+func appendBeside(path, name string) error {
+	ctx := context.Background()
+	l, err := ledger.Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	for n := 1; n <= shared; n++ {
+		if _, err := l.Append(ctx, entry(n)); err != nil {
+			return err
+		}
+		own := entry(n)
+		own.ID += "/" + name
+		if r, err := l.Append(ctx, own); err != nil || r.Existed {
+			return fmt.Errorf("append own entry %d, existed %t: %w", n, r.Existed, err)
+		}
+	}
+	return l.Close()
+}
+
+// Three processes write to one file, some of it the same, while another one looks
+// at it. Nothing is lost, nothing is there twice, and it is whole at any time.
+func TestSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l := open(t, path)
+	writers := []string{"one", "two", "three"}
+	ended := make(chan error, len(writers))
+	for _, name := range writers {
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), crashEnv+"="+path, writerEnv+"="+name)
+		cmd.Stderr = os.Stderr
+		require.NoError(t, cmd.Start())
+		go func() { ended <- cmd.Wait() }()
+	}
+	for running := len(writers); running > 0; {
+		reader, err := ledger.OpenReadOnly(t.Context(), path)
+		require.NoError(t, err)
+		report, err := reader.Verify(t.Context())
+		require.NoError(t, err)
+		require.Nil(t, report.First)
+		require.NoError(t, reader.Close())
+		select {
+		case err := <-ended:
+			require.NoError(t, err)
+			running--
+		default:
+		}
+	}
+	requireWhole(t, l, shared*(1+len(writers)))
 }

@@ -1,5 +1,13 @@
 package ledger
 
+import "context"
+
+// Pragma reads a setting of the connection that writes.
+func (l *Ledger) Pragma(ctx context.Context, name string) (value string, err error) {
+	err = l.write.QueryRowContext(ctx, "PRAGMA "+name).Scan(&value)
+	return value, err
+}
+
 // Fields are the hashed fields of an entry, for tests that forge one.
 type Fields struct {
 	Prev, ID, Incident, Kind, At, Actor, Text, Payload string

@@ -83,6 +83,9 @@ func Open(ctx context.Context, path string) (*Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %q: %w", path, err)
 	}
+	if err := private(path); err != nil {
+		return nil, fmt.Errorf("open ledger %q: %w", path, err)
+	}
 	write, err := sql.Open("sqlite", source(path, "rwc", "journal_mode(wal)", "synchronous(full)"))
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %q: %w", path, err)
@@ -129,6 +132,16 @@ func (l *Ledger) Close() error {
 		return fmt.Errorf("close ledger %q: %w", l.path, err)
 	}
 	return nil
+}
+
+// private makes the file, if there is none, for its owner only: the record says who
+// decided what. SQLite gives its own files beside it the same permissions.
+func private(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func openReaders(path string) (*sql.DB, error) {

@@ -100,6 +100,27 @@ func TestAppendAndRead(t *testing.T) {
 	require.Equal(t, ledger.Head{Seq: 4, Hash: got.Hash}, report.Head)
 }
 
+// What a commit costs is what it is for: it is on disk when Append returns.
+func TestCommitsAreDurable(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l := open(t, path)
+	for name, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "busy_timeout": "10000"} {
+		got, err := l.Pragma(t.Context(), name)
+		require.NoError(t, err)
+		require.Equal(t, want, got, name)
+	}
+	fill(t, l, 1)
+	files, err := filepath.Glob(path + "*")
+	require.NoError(t, err)
+	require.Contains(t, files, path+".head")
+	for _, file := range files {
+		info, err := os.Stat(file)
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "%s is for more than its owner", file)
+	}
+}
+
 func TestAppendIsIdempotent(t *testing.T) {
 	t.Parallel()
 	l := open(t, filepath.Join(t.TempDir(), "ledger.db"))

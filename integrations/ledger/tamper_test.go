@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"bytes"
 	"database/sql"
 	"encoding/json"
 	"fmt"
@@ -181,6 +182,52 @@ func TestVerifyNamesTheFirstBadEntry(t *testing.T) {
 				require.ErrorIs(t, err, ledger.ErrTampered, "nothing is appended to a bad end")
 			}
 		})
+	}
+}
+
+// A byte that flips on the disk, past SQLite, is found as well.
+func TestVerifyNamesAFlippedByte(t *testing.T) {
+	t.Parallel()
+	for seq := 1; seq <= filled; seq++ {
+		path := filepath.Join(t.TempDir(), "ledger.db")
+		l, err := ledger.Open(t.Context(), path)
+		require.NoError(t, err)
+		fill(t, l, filled)
+		require.NoError(t, l.Close())
+
+		content, err := os.ReadFile(path)
+		require.NoError(t, err)
+		text := []byte(fmt.Sprintf("intent %d", seq))
+		require.Equal(t, 1, bytes.Count(content, text))
+		content[bytes.Index(content, text)] ^= 0x20
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+
+		report, err := open(t, path).Verify(t.Context())
+		require.NoError(t, err)
+		require.NotNil(t, report.First)
+		require.Equal(t, int64(seq), report.First.Seq, report.First.What)
+	}
+}
+
+// A file that was cut off is no whole ledger, whatever it is.
+func TestVerifyOfAFileThatWasCutOff(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l, err := ledger.Open(t.Context(), path)
+	require.NoError(t, err)
+	fill(t, l, filled)
+	require.NoError(t, l.Close())
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for size := len(whole) - 4096; size >= 0; size -= 4096 {
+		require.NoError(t, os.WriteFile(path, whole[:size], 0o600))
+		l, err := ledger.OpenReadOnly(t.Context(), path)
+		if err != nil {
+			continue
+		}
+		report, err := l.Verify(t.Context())
+		require.NoError(t, l.Close())
+		require.False(t, err == nil && report.OK(), "cut to %d bytes it is called whole", size)
 	}
 }
 

@@ -42,6 +42,9 @@ type connection struct {
 	waiting map[*waiter]struct{}
 	// deaf says that the server refused the subscription for answers.
 	deaf bool
+	// rejected is how the server refused the credential when it was last asked; nil
+	// when it did not. The client itself forgets that until it tries again.
+	rejected error
 }
 
 type waiter struct {
@@ -63,7 +66,9 @@ func open(_ context.Context, s driver.System) (*connection, error) {
 	options = append(options,
 		nats.ErrorHandler(c.refused),
 		nats.DisconnectErrHandler(c.disconnected),
-		nats.ReconnectHandler(c.reconnected),
+		nats.ReconnectErrHandler(c.failed),
+		nats.ConnectHandler(c.connected),
+		nats.ReconnectHandler(c.connected),
 	)
 	if c.client, err = nats.Connect(settings.URL, options...); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -109,21 +114,39 @@ func (c *connection) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, err
 // ready says why a request would not be answered.
 func (c *connection) ready() error {
 	c.mu.Lock()
-	deaf := c.deaf
+	if refusal := rejection(c.client.LastError()); refusal != nil {
+		c.rejected = refusal
+	}
+	deaf, rejected := c.deaf, c.rejected
 	c.mu.Unlock()
 	switch {
 	case c.client.IsConnected() && deaf:
 		return fmt.Errorf("%w: the subscription for answers was refused", driver.ErrDenied)
 	case c.client.IsConnected():
 		return nil
-	}
-	err := c.client.LastError()
-	for _, refusal := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
-		if errors.Is(err, refusal) {
-			return fmt.Errorf("%w: the server refused the credential: %w", driver.ErrDenied, refusal)
-		}
+	case rejected != nil:
+		return fmt.Errorf("%w: the server refused the credential: %w", driver.ErrDenied, rejected)
 	}
 	return nats.ErrDisconnected
+}
+
+// rejection is the way in which an error says that the server refused the
+// credential; nil when it does not.
+func rejection(err error) error {
+	for _, refusal := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
+		if errors.Is(err, refusal) {
+			return refusal
+		}
+	}
+	return nil
+}
+
+// failed is called by the client when the first attempt to connect failed, and
+// whenever a server could not be reached.
+func (c *connection) failed(_ *nats.Conn, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rejected = rejection(err)
 }
 
 // refused is called by the client with errors that belong to no call.
@@ -148,13 +171,14 @@ func (c *connection) refused(_ *nats.Conn, _ *nats.Subscription, err error) {
 func (c *connection) disconnected(*nats.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.rejected = nil // The credential was good for that connection.
 	for w := range c.waiting {
 		w.end(errInterrupted)
 	}
 }
 
-func (c *connection) reconnected(*nats.Conn) {
+func (c *connection) connected(*nats.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.deaf = false
+	c.deaf, c.rejected = false, nil
 }

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -85,7 +86,13 @@ func TestRefusedCredential(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte("canary-wrong-password"), 0o600))
 	_, inverse := connect(t, system(map[string]any{"url": "nats://" + s.Address(), "user": "owner", "password_file": file, "inbox_prefix": natstest.InboxPrefix}))
 	target := incident.Target{System: "config", Path: "config/key"}
-	planned, err := inverse.Plan(t.Context(), driver.PlanRequest{Target: target, Revision: "1"})
+	var planned driver.Planned
+	var err error
+	require.Eventually(t, func() bool {
+		// Until the first attempt to connect has ended, there is no connection yet.
+		planned, err = inverse.Plan(t.Context(), driver.PlanRequest{Target: target, Revision: "1"})
+		return !errors.Is(err, nats.ErrDisconnected)
+	}, 10*time.Second, time.Millisecond)
 	require.NoError(t, err)
 	require.True(t, planned.Blocked())
 	require.Equal(t, "permission", planned.Preflight[0].Name)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,9 +20,6 @@ const (
 	systemType   = "pagerduty"
 	changeSource = "pagerduty.changes"
 )
-
-// maxAnswer bounds an answer that is decoded here, in bytes.
-const maxAnswer = 8 << 20
 
 // maxSummary is the longest summary kept of a change, in runes.
 const maxSummary = 300
@@ -131,7 +127,7 @@ func (c *Client) changeEvents(ctx context.Context, q driver.ChangeQuery, offset 
 		if resp.StatusCode != http.StatusOK {
 			return a, fmt.Errorf("answer is %d", resp.StatusCode)
 		}
-		return a, json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&a)
+		return a, json.NewDecoder(resp.Body).Decode(&a)
 	})
 	return got.Events, got.More, err
 }

@@ -24,6 +24,9 @@ const (
 	// Source: https://developer.pagerduty.com/docs/pagination
 	pageSize  = 100
 	maxOffset = 10000
+	// maxAnswer bounds one answer, in bytes: Backout's own bound, for a page of
+	// incidents many times over.
+	maxAnswer = 8 << 20
 )
 
 // Options say how to reach PagerDuty.
@@ -116,7 +119,7 @@ func checkURL(address string) error {
 
 // readSecret reads a file that holds one line.
 func readSecret(path string) (string, error) {
-	content, err := os.ReadFile(path) //nolint:gosec // The operator names the file.
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("read token file: %w", err)
 	}
@@ -162,7 +165,9 @@ func (d *doer) Do(r *http.Request) (*http.Response, error) {
 		x.err = err
 		return nil, err
 	}
-	x.status, x.retryAfter = resp.StatusCode, retryAfter(resp.Header)
+	// Reading past the bound is an error, never a shorter answer.
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	x.status, x.retryAfter = resp.StatusCode, retryAfter(resp.StatusCode, resp.Header)
 	return resp, nil
 }
 

@@ -1,6 +1,6 @@
 // Package pagerduty connects Backout to PagerDuty: it verifies and reads v3
-// webhooks, lists open incidents for reconciliation, says who is on call, adds
-// notes, pages the next level, and lists change events.
+// webhooks, lists open incidents and reads single ones for reconciliation, says
+// who is on call, adds notes, pages the next level, and lists change events.
 //
 // It registers the system type "pagerduty" and the change source
 // "pagerduty.changes", whose target path is a PagerDuty service ID.

@@ -96,8 +96,7 @@ func reason(err error) string {
 
 // transportReason leaves out the address, which says nothing new.
 func transportReason(err error) string {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	return oneLine(err.Error())
@@ -117,14 +116,19 @@ func oneLine(text string) string {
 }
 
 // retryAfter reads how long PagerDuty asks to wait: Retry-After in seconds, or
-// the time until the limit is reset when nothing remains.
-func retryAfter(h http.Header) time.Duration {
+// the seconds until the limit is reset where it was hit or nothing of it remains.
+// Source: https://developer.pagerduty.com/docs/rest-api-rate-limits
+func retryAfter(status int, h http.Header) time.Duration {
 	seconds, err := strconv.Atoi(h.Get("Retry-After"))
-	if err != nil && h.Get("Ratelimit-Remaining") == "0" {
+	if err != nil && (status == http.StatusTooManyRequests || h.Get("Ratelimit-Remaining") == "0") {
 		seconds, err = strconv.Atoi(h.Get("Ratelimit-Reset"))
 	}
-	if err != nil || seconds <= 0 {
+	switch {
+	case err != nil || seconds <= 0:
 		return 0
+	case seconds > int(maxPause/time.Second):
+		return maxPause
+	default:
+		return time.Duration(seconds) * time.Second
 	}
-	return min(time.Duration(seconds)*time.Second, maxPause)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/backout/backout/workflows/incident"
 )
 
-// escalationWindow is how long an escalation for a reason stands for one and
+// escalationWindow is how long an escalation for a reason alone stands for one and
 // the same: a retry in it finishes what was begun, and the same reason later
 // pages one level further. Paging once too often is the safer mistake.
 const escalationWindow = time.Minute
@@ -23,38 +23,70 @@ const escalationWindow = time.Minute
 type escalation struct {
 	level int
 	note  string
+	// at is when an earlier call wrote it down; zero for a new one.
+	at time.Time
 }
 
-// Escalate pages the next level of the incident's escalation policy. When the
-// last level has been paged already, it asks the whole policy to respond.
-//
-// The step is written into a note before it is taken, with the level as an
-// absolute number, so that a retry after a lost response takes the same step
-// and pages nobody twice. An incident that is resolved is refused.
+// errand is what tells the repetition of an escalation from another one.
+type errand struct {
+	// tag is what its note ends with.
+	tag string
+	// window is how long its note counts; 0 is for ever.
+	window time.Duration
+	reason string
+}
+
+// Escalate is EscalateOnce for a caller who has only a reason: the same one within
+// a minute is the same escalation, and later it is another one.
 func (c *Client) Escalate(ctx context.Context, incidentID, reason string) error {
+	return c.escalate(ctx, incidentID, errand{tag: tag(reason), window: escalationWindow, reason: reason})
+}
+
+// EscalateOnce pages the next level of the incident's escalation policy; the same
+// id pages once, however much later it comes again. When the last level has been
+// paged already, it asks the whole policy to respond.
+//
+// PagerDuty has no idempotency key for what this takes. So the step is written
+// into a note before it is taken, with the level as an absolute number, and the
+// notes, the assignments and the requests are read back before each write: a
+// retry after a lost response takes the same step and pages nobody twice. An
+// incident that is resolved is refused.
+func (c *Client) EscalateOnce(ctx context.Context, incidentID, id, reason string) error {
+	if id == "" {
+		return fmt.Errorf("escalate incident %q: %w: the escalation has no id", incidentID, driver.ErrInvalid)
+	}
+	return c.escalate(ctx, incidentID, errand{tag: tag("id", id), reason: reason})
+}
+
+// tag is short, of one word and the same for the same parts.
+func tag(parts ...string) string {
+	return incident.ShortDigest(incident.DigestOf([]byte(strings.Join(parts, "\x00"))))
+}
+
+func (c *Client) escalate(ctx context.Context, incidentID string, e errand) error {
 	i, err := c.incident(ctx, incidentID)
 	if err != nil {
 		return err
 	}
-	if i.Status == "resolved" {
+	if i.Status == statusResolved {
 		return fmt.Errorf("escalate incident %q: %w: it is resolved", incidentID, driver.ErrInvalid)
 	}
 	present, last, err := c.levels(ctx, i)
 	if err != nil {
 		return err
 	}
-	step, err := c.step(ctx, incidentID, reason, present)
+	step, err := c.step(ctx, incidentID, e, present)
 	if err != nil {
 		return err
 	}
 	if step.level > last {
-		return c.askPolicy(ctx, i, step, reason)
+		return c.askPolicy(ctx, i, step, e.reason)
 	}
-	if present >= step.level {
+	if present >= step.level || assignedSince(i, step.at) {
 		return nil
 	}
 	_, err = call(ctx, fmt.Sprintf("escalate incident %q to level %d", incidentID, step.level), func(ctx context.Context) (*pagerduty.ListIncidentsResponse, error) {
-		return c.api.ManageIncidentsWithContext(ctx, c.opts.From, []pagerduty.ManageIncidentsOptions{{ID: incidentID, EscalationLevel: uint(step.level)}}) //nolint:gosec // A small positive number.
+		return c.api.ManageIncidentsWithContext(ctx, c.opts.From, []pagerduty.ManageIncidentsOptions{{ID: incidentID, EscalationLevel: uint(step.level)}})
 	})
 	return err
 }
@@ -87,17 +119,25 @@ func (c *Client) levels(ctx context.Context, i *pagerduty.Incident) (present, la
 	}
 	for _, o := range onCalls {
 		has := slices.ContainsFunc(i.Assignments, func(a pagerduty.Assignment) bool { return a.Assignee.ID == o.User.ID })
-		if level := int(o.EscalationLevel); has && level > present { //nolint:gosec // A small number.
+		if level := int(o.EscalationLevel); has && level > present {
 			present = level
 		}
 	}
 	return present, len(policy.EscalationRules), nil
 }
 
-// step finds the step that was written down for this reason just now, or
-// writes down the next one.
-func (c *Client) step(ctx context.Context, incidentID, reason string, present int) (escalation, error) {
-	tag := incident.ShortDigest(incident.DigestOf([]byte(reason)))
+// assignedSince reports whether somebody was given the incident after a step was
+// written down: by that step, whoever took it over then, or by a person.
+func assignedSince(i *pagerduty.Incident, step time.Time) bool {
+	return !step.IsZero() && slices.ContainsFunc(i.Assignments, func(a pagerduty.Assignment) bool {
+		at, err := time.Parse(time.RFC3339, a.At)
+		return err == nil && at.After(step)
+	})
+}
+
+// step finds the step that was written down for this errand, or writes down the
+// next one.
+func (c *Client) step(ctx context.Context, incidentID string, e errand, present int) (escalation, error) {
 	notes, err := c.notes(ctx, incidentID)
 	if err != nil {
 		return escalation{}, err
@@ -106,16 +146,16 @@ func (c *Client) step(ctx context.Context, incidentID, reason string, present in
 	var found escalation
 	for _, n := range notes {
 		at, err := time.Parse(time.RFC3339, n.CreatedAt)
-		level, ok := parseStep(n.Content, tag)
-		if err != nil || !ok || c.opts.Now().Sub(at) > escalationWindow || at.Before(newest) {
+		level, ok := parseStep(n.Content, e.tag)
+		if err != nil || !ok || at.Before(newest) || (e.window > 0 && c.opts.Now().Sub(at) > e.window) {
 			continue
 		}
-		newest, found = at, escalation{level: level, note: n.ID}
+		newest, found = at, escalation{level: level, note: n.ID, at: at}
 	}
 	if found.level > 0 {
 		return found, nil
 	}
-	text := fmt.Sprintf("Backout pages level %d: %s\n[escalate/%d/%s]", present+1, cut(reason, maxNote), present+1, tag)
+	text := fmt.Sprintf("Backout pages level %d: %s\n[escalate/%d/%s]", present+1, cut(e.reason, maxNote), present+1, e.tag)
 	n, err := c.addNote(ctx, incidentID, text)
 	if err != nil {
 		return escalation{}, err

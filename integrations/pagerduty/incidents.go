@@ -16,6 +16,9 @@ import (
 // glance.
 const maxNote = 4000
 
+// statusResolved is the status of an incident that is over.
+const statusResolved = "resolved"
+
 // Open lists the incidents that are triggered or acknowledged now, each as a
 // page of kind incident.PageReconciled. Its event ID is made of what the
 // incident shows, so that an incident that has not changed since the last time
@@ -53,21 +56,51 @@ func (c *Client) Open(ctx context.Context) ([]incident.Page, error) {
 	}
 }
 
+// Incident reads one incident, so that an event that was never delivered can be
+// made up for. While it is triggered or acknowledged, open is true and the page is
+// what Open would list; when it is resolved, which a merge into another incident
+// is too, open is false and the page is of kind incident.PageResolved. The event
+// ID is made of what the incident shows, so that reading it twice is one event.
+//
+// An incident that PagerDuty does not know is an error that wraps
+// driver.ErrNotFound: it is never taken for one that is resolved. A status that is
+// not known counts as open.
+func (c *Client) Incident(ctx context.Context, id string) (page incident.Page, open bool, err error) {
+	i, err := c.incident(ctx, id)
+	if err != nil {
+		return incident.Page{}, false, err
+	}
+	if i.ID != id {
+		return incident.Page{}, false, fmt.Errorf("read incident %q: PagerDuty answered for another one", id)
+	}
+	page, err = c.page(*i)
+	if err != nil {
+		return incident.Page{}, false, err
+	}
+	return page, page.Kind != incident.PageResolved, nil
+}
+
 func (c *Client) page(i pagerduty.Incident) (incident.Page, error) {
 	created, err := time.Parse(time.RFC3339, i.CreatedAt)
 	if err != nil {
 		return incident.Page{}, fmt.Errorf("read incident %q: creation time is malformed", i.ID)
 	}
-	changed, err := time.Parse(time.RFC3339, i.LastStatusChangeAt)
-	if err != nil {
-		changed = created
+	changed := latest(created, i.LastStatusChangeAt)
+	if i.Status == statusResolved {
+		// It is over as of whatever was done to it last: an earlier time would lose
+		// against an event that was delivered.
+		changed = latest(changed, i.ResolvedAt, i.UpdatedAt)
 	}
 	priority := ""
 	if i.Priority != nil {
 		priority = i.Priority.Summary
 	}
+	kind := incident.PageReconciled
+	if i.Status == statusResolved {
+		kind = incident.PageResolved
+	}
 	page := incident.Page{
-		Source: incident.SourcePagerDuty, Kind: incident.PageReconciled, IncidentID: i.ID, Title: cut(i.Title, incident.MaxTitle),
+		Source: incident.SourcePagerDuty, Kind: kind, IncidentID: i.ID, Title: cut(i.Title, incident.MaxTitle),
 		Severity: c.opts.Severities.Of(priority, i.Urgency), ServiceID: i.Service.ID, URL: webAddress(i.HTMLURL),
 		OccurredAt: changed.UTC(), OpenedAt: created.UTC(),
 	}
@@ -80,6 +113,17 @@ func (c *Client) page(i pagerduty.Incident) (incident.Page, error) {
 		return page, fmt.Errorf("read incident %q: %w", i.ID, err)
 	}
 	return page, nil
+}
+
+// latest is the latest of a moment and of those that the texts spell; a text that
+// spells none is left out.
+func latest(at time.Time, texts ...string) time.Time {
+	for _, text := range texts {
+		if t, err := time.Parse(time.RFC3339, text); err == nil && t.After(at) {
+			at = t
+		}
+	}
+	return at
 }
 
 // Note adds a note to an incident. The id stands at its end in brackets, and a

@@ -1,8 +1,10 @@
 package pagerduty
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/PagerDuty/go-pagerduty"
@@ -11,10 +13,32 @@ import (
 	"github.com/backout/backout/workflows/incident"
 )
 
-// OnCall lists who is on call at this moment for a service, at any level of
-// its escalation policy, each person once. A service without anybody on call
-// has an empty list and no error.
+// Duty is a person who is on call, and where.
+type Duty struct {
+	Person incident.Person
+	// Level is the lowest level of the escalation policy that the person is on call
+	// at, from 1, which is who is paged first.
+	Level int
+}
+
+// OnCall lists who is on call at this moment for a service, at any level of its
+// escalation policy, each person once and in the order in which they are paged. A
+// service without anybody on call has an empty list and no error.
 func (c *Client) OnCall(ctx context.Context, serviceID string) ([]incident.Person, error) {
+	duties, err := c.Duties(ctx, serviceID)
+	if err != nil {
+		return nil, err
+	}
+	var people []incident.Person
+	for _, d := range duties {
+		people = append(people, d.Person)
+	}
+	return people, nil
+}
+
+// Duties is OnCall with the level of each person, for whoever wants to tell who is
+// paged first from who is paged when nobody answers.
+func (c *Client) Duties(ctx context.Context, serviceID string) ([]Duty, error) {
 	if err := checkID(serviceID); err != nil {
 		return nil, err
 	}
@@ -31,15 +55,16 @@ func (c *Client) OnCall(ctx context.Context, serviceID string) ([]incident.Perso
 	if err != nil {
 		return nil, err
 	}
-	var people []incident.Person
+	slices.SortStableFunc(onCalls, func(a, b pagerduty.OnCall) int { return cmp.Compare(a.EscalationLevel, b.EscalationLevel) })
+	var duties []Duty
 	seen := make(map[string]bool)
 	for _, o := range onCalls {
 		if !seen[o.User.ID] && o.User.ID != "" {
 			seen[o.User.ID] = true
-			people = append(people, person(o.User))
+			duties = append(duties, Duty{Person: person(o.User), Level: int(o.EscalationLevel)})
 		}
 	}
-	return people, nil
+	return duties, nil
 }
 
 // onCalls lists the entries of now for an escalation policy, with whole users.

@@ -159,6 +159,10 @@ var priorities = map[string]incident.Severity{
 	"sev1": incident.Sev1, "sev2": incident.Sev2, "sev3": incident.Sev3, "sev4": incident.Sev4, "sev5": incident.Sev4,
 }
 
+// spelling takes out of a priority's name what people put between word and number,
+// as in "SEV-1" and "Sev 1".
+var spelling = strings.NewReplacer("-", "", " ", "", "_", "")
+
 // Of is the severity for a priority's name, which may be empty, and an
 // urgency.
 func (s Severities) Of(priority, urgency string) incident.Severity {
@@ -167,7 +171,7 @@ func (s Severities) Of(priority, urgency string) incident.Severity {
 			return severity
 		}
 	}
-	if severity, ok := priorities[strings.ToLower(strings.ReplaceAll(priority, "-", ""))]; ok {
+	if severity, ok := priorities[strings.ToLower(spelling.Replace(priority))]; ok {
 		return severity
 	}
 	if urgency != "high" {

@@ -83,7 +83,9 @@ func TestSeverities(t *testing.T) {
 	require.Equal(t, incident.Sev1, s.Of("critical", "low"))
 	require.Equal(t, incident.Sev2, s.Of("P1", "low"), "the configuration wins")
 	require.Equal(t, incident.Sev2, s.Of("", "high"))
-	require.Equal(t, incident.Sev3, s.Of("SEV-3", "high"))
+	for _, name := range []string{"SEV-3", "sev3", "Sev 3", "SEV_3", "P3"} {
+		require.Equal(t, incident.Sev3, s.Of(name, "low"), name)
+	}
 	require.Equal(t, incident.Sev4, s.Of("", ""))
 }
 

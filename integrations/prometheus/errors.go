@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode"
 
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 
@@ -24,9 +25,8 @@ var (
 const maxMessage = 200
 
 // classify says once whether trying again can help, in words that hold neither
-// the address nor the server's page. The status is that of the last answer, 0
-// for none.
-func classify(err error, status int) error {
+// the address nor the server's page nor the token.
+func classify(err error, x *exchange) error {
 	for _, known := range []error{errRedirect, errTooLarge} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%w: %w", driver.ErrInvalid, known)
@@ -43,13 +43,13 @@ func classify(err error, status int) error {
 	}
 	switch failed.Type {
 	case v1.ErrBadData, v1.ErrExec:
-		return fmt.Errorf("%w: %s", driver.ErrInvalid, firstLine(failed.Msg))
+		return fmt.Errorf("%w: %s", driver.ErrInvalid, firstLine(failed.Msg, x.token))
 	case v1.ErrTimeout, v1.ErrCanceled:
 		return fmt.Errorf("it gave up on the query (%s)", failed.Type)
 	case v1.ErrServer, v1.ErrBadResponse, v1.ErrClient:
-		return classifyStatus(status)
+		return classifyStatus(x.status)
 	default:
-		return fmt.Errorf("it answers %d with an error of an unknown type", status)
+		return fmt.Errorf("it answers %d with an error of an unknown type", x.status)
 	}
 }
 
@@ -67,8 +67,19 @@ func classifyStatus(status int) error {
 	}
 }
 
-func firstLine(s string) string {
+// firstLine is the server's own word on a query: one line, bounded, without the
+// token, and without what a terminal would obey.
+func firstLine(s, token string) string {
 	s, _, _ = strings.Cut(s, "\n")
+	if token != "" {
+		s = strings.ReplaceAll(s, token, "[token]")
+	}
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 	if r := []rune(s); len(r) > maxMessage {
 		return string(r[:maxMessage]) + "..."
 	}

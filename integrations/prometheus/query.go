@@ -32,11 +32,11 @@ func (c *Conn) QueryRange(ctx context.Context, query string, from, until time.Ti
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	ctx, status := withStatus(ctx)
+	ctx, x := withExchange(ctx)
 	value, warnings, _, err := c.api.QueryRange(ctx, query, v1.Range{Start: from, End: until, Step: step},
 		v1.WithTimeout(c.timeout), v1.WithLookbackDelta(c.lookback))
 	if err != nil {
-		return nil, fmt.Errorf("query Prometheus: %w", classify(err, *status))
+		return nil, fmt.Errorf("query Prometheus: %w", classify(err, x))
 	}
 	if len(warnings) > 0 {
 		// Backends that join several stores warn when one did not answer.

@@ -206,6 +206,9 @@ func TestQueryRangeAgainstABadServer(t *testing.T) {
 		{name: "other JSON with 200", handler: answer(200, "application/json", `{"ok":true}`), want: "is no matrix"},
 		{name: "success without data", handler: answer(200, "application/json", `{"status":"success"}`), want: "is no matrix"},
 		{name: "error with 200", handler: answer(200, "application/json", `{"status":"error","errorType":"internal","error":"boom at 10.0.0.7"}`), want: "unknown type"},
+		{name: "a wrong query that echoes the token", handler: func(w http.ResponseWriter, r *http.Request) {
+			answer(400, "application/json", `{"status":"error","errorType":"bad_data","error":"\u001b[31mno such thing: `+r.Header.Get("Authorization")+strings.Repeat(".", 500)+`"}`)(w, r)
+		}, final: driver.ErrInvalid, want: " [31mno such thing: Bearer [token]..."},
 		{name: "a vector", handler: answer(200, "application/json", `{"status":"success","data":{"resultType":"vector","result":[]}}`), want: "is no matrix"},
 		{name: "a null series", handler: answer(200, "application/json", `{"status":"success","data":{"resultType":"matrix","result":[null]}}`), want: "empty series"},
 		{name: "truncated JSON", handler: answer(200, "application/json", `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"0"]`), want: "does not answer as Prometheus does"},
@@ -327,10 +330,12 @@ func TestSettings(t *testing.T) {
 		{name: "credentials", s: prometheus.Settings{URL: "http://user:hunter2@prom"}, want: "no credentials"},
 		{name: "query", s: prometheus.Settings{URL: "http://prom?token=hunter2"}, want: "no credentials"},
 		{name: "credential header", s: prometheus.Settings{URL: "http://prom", Headers: map[string]string{"authorization": "hunter2"}}, want: "use bearer_token_file"},
+		{name: "credential header of a proxy", s: prometheus.Settings{URL: "http://prom", Headers: map[string]string{"Proxy-authorization": "hunter2"}}, want: "use bearer_token_file"},
+		{name: "token in clear text", s: prometheus.Settings{URL: "http://prom.example", BearerTokenFile: empty}, want: "must be https"},
 		{name: "negative timeout", s: prometheus.Settings{URL: "http://prom", Timeout: -1}, want: "must not be negative"},
 		{name: "negative lookback", s: prometheus.Settings{URL: "http://prom", Lookback: -1}, want: "must not be negative"},
-		{name: "missing token file", s: prometheus.Settings{URL: "http://prom", BearerTokenFile: "/nonexistent"}, want: "bearer token file"},
-		{name: "empty token file", s: prometheus.Settings{URL: "http://prom", BearerTokenFile: empty}, want: "exactly one token"},
+		{name: "missing token file", s: prometheus.Settings{URL: "https://prom", BearerTokenFile: "/nonexistent"}, want: "bearer token file"},
+		{name: "empty token file", s: prometheus.Settings{URL: "https://prom", BearerTokenFile: empty}, want: "exactly one token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +55,7 @@ type Settings struct {
 	// holds no credentials and no query.
 	URL string `yaml:"url" json:"url"`
 	// BearerTokenFile is read again for each query, so that tokens can rotate.
+	// It is sent over TLS, or to this machine, only.
 	BearerTokenFile string `yaml:"bearer_token_file,omitempty" json:"bearer_token_file,omitempty"`
 	// Headers are added to each query, such as "X-Scope-OrgID". Credentials
 	// do not belong here.
@@ -98,8 +101,11 @@ func New(s Settings) (*Conn, error) {
 	case s.Timeout < 0 || s.Lookback < 0:
 		return nil, errors.New("timeout and lookback must not be negative")
 	}
+	if s.BearerTokenFile != "" && u.Scheme != "https" && !loopback(u.Hostname()) {
+		return nil, errors.New("url must be https, or on loopback, for a token to be sent to it")
+	}
 	for name := range s.Headers {
-		if strings.EqualFold(name, "Authorization") || strings.EqualFold(name, "Cookie") {
+		if slices.ContainsFunc(credentialHeaders, func(c string) bool { return strings.EqualFold(name, c) }) {
 			return nil, fmt.Errorf("header %q is a credential: use bearer_token_file", name)
 		}
 	}
@@ -130,6 +136,15 @@ func New(s Settings) (*Conn, error) {
 	return &Conn{api: v1.NewAPI(c), client: client, timeout: s.Timeout, lookback: s.Lookback}, nil
 }
 
+// credentialHeaders are not for the settings, which are no place for a secret.
+var credentialHeaders = []string{"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key"}
+
+// loopback says that what is sent to a host does not leave the machine.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
 // Close ends idle connections.
 func (c *Conn) Close() error {
 	if t, ok := c.client.Transport.(*transport); ok {
@@ -156,14 +171,17 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
+		if sent, ok := req.Context().Value(exchangeKey{}).(*exchange); ok {
+			sent.token = token
+		}
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	if status, ok := req.Context().Value(statusKey{}).(*int); ok {
-		*status = resp.StatusCode
+	if seen, ok := req.Context().Value(exchangeKey{}).(*exchange); ok {
+		seen.status = resp.StatusCode
 	}
 	body, err := readBounded(resp.Body)
 	if err != nil {
@@ -195,12 +213,20 @@ func readBounded(body io.ReadCloser) ([]byte, error) {
 	return b, nil
 }
 
-// statusKey is where a context carries the place for the answer's status.
-type statusKey struct{}
+// exchange is what one request and its answer leave behind.
+type exchange struct {
+	// status is that of the answer, 0 for none.
+	status int
+	// token is what was sent, to be taken out of what an answer may echo.
+	token string
+}
 
-func withStatus(ctx context.Context) (context.Context, *int) {
-	status := new(int)
-	return context.WithValue(ctx, statusKey{}, status), status
+// exchangeKey is where a context carries the place for the exchange.
+type exchangeKey struct{}
+
+func withExchange(ctx context.Context) (context.Context, *exchange) {
+	x := &exchange{}
+	return context.WithValue(ctx, exchangeKey{}, x), x
 }
 
 // readToken reads the bearer token. Its error names the file and never the

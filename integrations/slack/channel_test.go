@@ -3,7 +3,6 @@ package slack_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"testing"
 	"time"
@@ -234,6 +233,10 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 		_ = r.ParseForm()
 		_ = json.NewEncoder(w).Encode(map[string]any{"ok": 7, "errors": []any{r.Form.Get("token")}, "token": r.Form.Get("token")})
 	})
+	echo := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		_ = json.NewEncoder(w).Encode(map[string]any{"ok": false, "error": "no\n" + r.Header.Get("Authorization") + r.Form.Get("token")})
+	})
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, method := range []string{"chat.postMessage", "conversations.history", "auth.test", "users.info", "chat.postEphemeral"} {
@@ -244,6 +247,7 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 		"wrong token": slackgo.New(canary+"-wrong", slackgo.OptionAPIURL(s.APIURL())),
 		"dead":        slackgo.New(canary, slackgo.OptionAPIURL(dead+"/api/")),
 		"garbage":     slackgo.New(canary, slackgo.OptionAPIURL(garbage+"/api/")),
+		"echo":        slackgo.New(canary, slackgo.OptionAPIURL(echo+"/api/")),
 		"no server":   slackgo.New(canary, slackgo.OptionAPIURL("http://127.0.0.1:1/api/")),
 	} {
 		c := channel(t, client)
@@ -261,8 +265,9 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 				require.Error(t, err, name)
 				require.NotContains(t, err.Error(), "canary", name)
 				require.NotContains(t, err.Error(), secret, name)
+				require.NotContains(t, err.Error(), "\n", name)
 			}
-			require.False(t, errors.Is(who, incident.ErrNoIdentity), "not being able to ask is not the same as nobody")
+			require.NotErrorIs(t, who, incident.ErrNoIdentity, "not being able to ask is not the same as nobody")
 		}
 	}
 }

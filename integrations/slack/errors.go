@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"time"
 
 	slackgo "github.com/slack-go/slack"
@@ -98,7 +99,7 @@ func wrap(method string, err error) error {
 	case errors.As(err, &limited):
 		e.Code, e.after = "ratelimited", max(limited.RetryAfter, minRetryAfter)
 	case errors.As(err, &refused):
-		e.Code, e.kind = refused.Err, kinds[refused.Err]
+		e.Code, e.kind = spelled(refused.Err), kinds[refused.Err]
 		if e.Code == "ratelimited" || e.Code == "rate_limited" {
 			e.after = minRetryAfter
 		}
@@ -115,6 +116,17 @@ func wrap(method string, err error) error {
 	}
 	return e
 }
+
+// spelled is a code as Slack spells codes; anything else is not repeated, because
+// whoever answers in Slack's place could put anything there.
+func spelled(code string) string {
+	if !codes.MatchString(code) {
+		return "an error that is no code of Slack's"
+	}
+	return code
+}
+
+var codes = regexp.MustCompile(`^[a-zA-Z0-9_.:-]{1,80}$`)
 
 // hasCode reports whether Slack refused with that code.
 func hasCode(err error, code string) bool {

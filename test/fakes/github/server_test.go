@@ -47,14 +47,14 @@ func TestRealClientIssues(t *testing.T) {
 	s := start(t, fakegithub.Config{})
 	c, ctx := client(t, s), t.Context()
 	issue, _, err := c.Issues.Create(ctx, "acme", "shop", &github.IssueRequest{
-		Title: github.String("Postmortem"), Body: github.String("# Summary"), Labels: &[]string{"postmortem", "sev1"},
+		Title: new("Postmortem"), Body: new("# Summary"), Labels: &[]string{"postmortem", "sev1"},
 	})
 	require.NoError(t, err)
 	require.Equal(t, 1, issue.GetNumber())
 	require.Equal(t, "backout-bot", issue.GetUser().GetLogin())
 	require.Len(t, issue.Labels, 2)
 
-	issue, _, err = c.Issues.Edit(ctx, "acme", "shop", 1, &github.IssueRequest{Body: github.String("changed"), State: github.String("closed"), StateReason: github.String("completed")})
+	issue, _, err = c.Issues.Edit(ctx, "acme", "shop", 1, &github.IssueRequest{Body: new("changed"), State: new("closed"), StateReason: new("completed")})
 	require.NoError(t, err)
 	require.Equal(t, "closed", issue.GetState())
 	require.False(t, issue.GetClosedAt().IsZero())
@@ -63,9 +63,9 @@ func TestRealClientIssues(t *testing.T) {
 	require.Equal(t, "changed", issue.GetBody())
 	require.Equal(t, "Postmortem", issue.GetTitle())
 
-	comment, _, err := c.Issues.CreateComment(ctx, "acme", "shop", 1, &github.IssueComment{Body: github.String("one")})
+	comment, _, err := c.Issues.CreateComment(ctx, "acme", "shop", 1, &github.IssueComment{Body: new("one")})
 	require.NoError(t, err)
-	_, _, err = c.Issues.EditComment(ctx, "acme", "shop", comment.GetID(), &github.IssueComment{Body: github.String("two")})
+	_, _, err = c.Issues.EditComment(ctx, "acme", "shop", comment.GetID(), &github.IssueComment{Body: new("two")})
 	require.NoError(t, err)
 	comments, _, err := c.Issues.ListComments(ctx, "acme", "shop", 1, nil)
 	require.NoError(t, err)
@@ -82,9 +82,9 @@ func TestRealClientIssues(t *testing.T) {
 	labels, _, err := c.Issues.ListLabels(ctx, "acme", "shop", nil)
 	require.NoError(t, err)
 	require.Len(t, labels, 2)
-	_, _, err = c.Issues.CreateLabel(ctx, "acme", "shop", &github.Label{Name: github.String("new"), Color: github.String("ff0000")})
+	_, _, err = c.Issues.CreateLabel(ctx, "acme", "shop", &github.Label{Name: new("new"), Color: new("ff0000")})
 	require.NoError(t, err)
-	_, _, err = c.Issues.CreateLabel(ctx, "acme", "shop", &github.Label{Name: github.String("NEW"), Color: github.String("ff0000")})
+	_, _, err = c.Issues.CreateLabel(ctx, "acme", "shop", &github.Label{Name: new("NEW"), Color: new("ff0000")})
 	require.ErrorContains(t, err, "already_exists")
 }
 
@@ -105,14 +105,14 @@ func TestRealClientDeployments(t *testing.T) {
 	s := start(t, fakegithub.Config{})
 	c, ctx := client(t, s), t.Context()
 	hash := s.AddCommit(repo, fakegithub.Commit{Message: "Add discount", Author: "ada"})
-	staging := &github.DeploymentRequest{Ref: github.String("main"), Environment: github.String("staging"), RequiredContexts: &[]string{}}
+	staging := &github.DeploymentRequest{Ref: new("main"), Environment: new("staging"), RequiredContexts: &[]string{}}
 	first, _, err := c.Repositories.CreateDeployment(ctx, "acme", "shop", staging)
 	require.NoError(t, err)
 	require.Equal(t, hash, first.GetSHA())
 	second, _, err := c.Repositories.CreateDeployment(ctx, "acme", "shop", staging)
 	require.NoError(t, err)
 	for _, d := range []*github.Deployment{first, second} {
-		_, _, err = c.Repositories.CreateDeploymentStatus(ctx, "acme", "shop", d.GetID(), &github.DeploymentStatusRequest{State: github.String("success")})
+		_, _, err = c.Repositories.CreateDeploymentStatus(ctx, "acme", "shop", d.GetID(), &github.DeploymentStatusRequest{State: new("success")})
 		require.NoError(t, err)
 	}
 	statuses, _, err := c.Repositories.ListDeploymentStatuses(ctx, "acme", "shop", first.GetID(), nil)
@@ -125,9 +125,9 @@ func TestRealClientDeployments(t *testing.T) {
 	got, _, err := c.Repositories.GetDeployment(ctx, "acme", "shop", first.GetID())
 	require.NoError(t, err)
 	require.Equal(t, "backout-bot", got.GetCreator().GetLogin())
-	_, _, err = c.Repositories.CreateDeployment(ctx, "acme", "shop", &github.DeploymentRequest{Ref: github.String("no-such-branch")})
+	_, _, err = c.Repositories.CreateDeployment(ctx, "acme", "shop", &github.DeploymentRequest{Ref: new("no-such-branch")})
 	require.ErrorContains(t, err, "No ref found")
-	_, _, err = c.Repositories.CreateDeploymentStatus(ctx, "acme", "shop", first.GetID(), &github.DeploymentStatusRequest{State: github.String("done")})
+	_, _, err = c.Repositories.CreateDeploymentStatus(ctx, "acme", "shop", first.GetID(), &github.DeploymentStatusRequest{State: new("done")})
 	require.ErrorContains(t, err, "422")
 }
 
@@ -248,9 +248,13 @@ func TestRefusals(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, resp.Body.Close())
 			require.Equal(t, tt.status, resp.StatusCode, string(body))
-			var envelope struct{ Message, Documentation_URL string }
+			var envelope struct {
+				Message          string `json:"message"`
+				DocumentationURL string `json:"documentation_url"`
+			}
 			require.NoError(t, json.Unmarshal(body, &envelope))
 			require.NotEmpty(t, envelope.Message)
+			require.NotEmpty(t, envelope.DocumentationURL)
 			require.Contains(t, string(body), tt.detail)
 		})
 	}
@@ -261,9 +265,9 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	s := start(t, fakegithub.Config{WritesPerMinute: 1, RequestsPerHour: 3})
 	c, ctx := client(t, s), t.Context()
-	_, _, err := c.Issues.Create(ctx, "acme", "shop", &github.IssueRequest{Title: github.String("a")})
+	_, _, err := c.Issues.Create(ctx, "acme", "shop", &github.IssueRequest{Title: new("a")})
 	require.NoError(t, err)
-	_, _, err = c.Issues.Create(ctx, "acme", "shop", &github.IssueRequest{Title: github.String("b")})
+	_, _, err = c.Issues.Create(ctx, "acme", "shop", &github.IssueRequest{Title: new("b")})
 	var secondary *github.AbuseRateLimitError
 	require.ErrorAs(t, err, &secondary)
 	require.NotNil(t, secondary.RetryAfter)
@@ -280,7 +284,7 @@ func TestLostReplyTakesEffect(t *testing.T) {
 	t.Parallel()
 	s := start(t, fakegithub.Config{})
 	s.Inject(rest.Fault{Method: http.MethodPost, Path: "/repos/{owner}/{repo}/issues", DropReply: true, Times: 1})
-	_, _, err := client(t, s).Issues.Create(t.Context(), "acme", "shop", &github.IssueRequest{Title: github.String("a")})
+	_, _, err := client(t, s).Issues.Create(t.Context(), "acme", "shop", &github.IssueRequest{Title: new("a")})
 	require.Error(t, err)
 	require.Len(t, s.Issues(repo), 1)
 }

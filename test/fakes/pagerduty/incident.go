@@ -31,6 +31,8 @@ type Incident struct {
 	Details   string
 	CreatedAt time.Time
 	ChangedAt time.Time
+	// AssignedAt is when the assignees were given it.
+	AssignedAt time.Time
 	// ResolvedAt is zero while the incident is open.
 	ResolvedAt time.Time
 	Notes      []Note
@@ -120,6 +122,7 @@ func (s *Server) assign(i *incident, level int) bool {
 	}
 	i.Level, i.Assignees = level, nil
 	now := s.cfg.Now()
+	i.AssignedAt = now
 	for _, c := range s.onCalls(now, now) {
 		if c.policy.ID == i.policyID && c.level == level && !slices.Contains(i.Assignees, c.user.ID) {
 			i.Assignees = append(i.Assignees, c.user.ID)
@@ -162,6 +165,20 @@ func (s *Server) SetPriority(id, priorityID, by string) error {
 // Escalate takes an incident to its next level, as the policy's timer would.
 func (s *Server) Escalate(id string) error {
 	return s.change(id, func(i *incident) error { return s.escalate(i, i.Level+1, "") })
+}
+
+// Reassign gives an incident to people, as somebody in PagerDuty's page would.
+func (s *Server) Reassign(id string, to ...string) error {
+	return s.change(id, func(i *incident) error {
+		for _, user := range to {
+			if _, known := s.user(user); !known {
+				return errNoAssignee
+			}
+		}
+		i.Assignees, i.AssignedAt = to, s.cfg.Now()
+		s.emit("incident.reassigned", "", s.webhookIncident(i))
+		return nil
+	})
 }
 
 // Annotate adds a note, as a person in PagerDuty's page would.

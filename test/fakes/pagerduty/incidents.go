@@ -123,7 +123,7 @@ func (s *Server) apply(i *incident, in object, by string) error {
 		s.emit("incident.delegated", by, s.webhookIncident(i))
 	}
 	if assignments, ok := in["assignments"].([]any); ok {
-		i.Assignees = nil
+		i.Assignees, i.AssignedAt = nil, s.cfg.Now()
 		for _, a := range assignments {
 			assignment, _ := a.(object)
 			id := str(assignment, "assignee", "id")
@@ -271,7 +271,7 @@ func (s *Server) renderIncident(i *incident) object {
 	assignments := []object{}
 	for _, id := range i.Assignees {
 		u, _ := s.user(id)
-		assignments = append(assignments, object{"at": stamp(i.ChangedAt), "assignee": s.reference("user", id, u.Name)})
+		assignments = append(assignments, object{"at": stamp(i.AssignedAt), "assignee": s.reference("user", id, u.Name)})
 	}
 	o["type"] = "incident"
 	o["incident_number"], o["title"], o["status"], o["urgency"] = i.Number, i.Title, i.Status, i.Urgency

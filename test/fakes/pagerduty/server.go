@@ -191,8 +191,8 @@ func (s *Server) limit() *rest.Reply {
 	if s.used <= s.cfg.RequestsPerMinute {
 		return nil
 	}
+	// There is no Retry-After: the headers of every answer say when.
 	reply := failure(http.StatusTooManyRequests)
-	reply.Header = http.Header{"Retry-After": {strconv.Itoa(s.resetIn(now))}}
 	return &reply
 }
 

@@ -254,7 +254,8 @@ func TestRateLimit(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, resp.Body.Close()) }()
 	require.Equal(t, http.StatusTooManyRequests, resp.StatusCode)
-	require.NotEmpty(t, resp.Header.Get("Retry-After"))
+	require.NotEmpty(t, resp.Header.Get("Ratelimit-Reset"))
+	require.Empty(t, resp.Header.Get("Retry-After"), "PagerDuty sends none")
 	require.Equal(t, "0", resp.Header.Get("Ratelimit-Remaining"))
 }
 

@@ -203,7 +203,7 @@ func (d deriver) object(raw any) (map[string]any, bool) {
 func (d deriver) pointer(ref string) any {
 	var node any = d.root
 	unescape := strings.NewReplacer("~1", "/", "~0", "~", "%7B", "{", "%7D", "}")
-	for _, key := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
+	for key := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
 		switch n := node.(type) {
 		case map[string]any:
 			node = n[unescape.Replace(key)]

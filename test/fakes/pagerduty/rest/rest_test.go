@@ -64,7 +64,7 @@ func TestCheckBody(t *testing.T) {
 		{name: "good", body: `{"name":"n","size":1,"note":null,"either":"x"}`},
 		{name: "good alternative", body: `{"name":"n","either":{"id":"1"}}`},
 		{name: "missing", body: `{}`, want: "body name: missing"},
-		{name: "unknown", body: `{"name":"n","nmae":1}`, want: "body nmae: unknown"},
+		{name: "unknown", body: `{"name":"n","other":1}`, want: "body other: unknown"},
 		{name: "null", body: `{"name":null}`, want: "body name: null"},
 		{name: "type", body: `{"name":1}`, want: "body name: type"},
 		{name: "fraction", body: `{"name":"n","size":1.5}`, want: "body size: type"},

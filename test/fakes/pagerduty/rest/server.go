@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -343,9 +344,7 @@ func (s *Server) write(w http.ResponseWriter, reply Reply) {
 	if s.vendor.Decorate != nil {
 		s.vendor.Decorate(w.Header())
 	}
-	for name, values := range reply.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), reply.Header)
 	if reply.Body == nil {
 		w.WriteHeader(reply.Status)
 		return
