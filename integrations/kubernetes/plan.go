@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/backout/backout/integrations/driver"
-	"github.com/backout/backout/workflows/incident"
 )
 
 // expectedTime is what a rollout is expected to take, for want of a measure: a few
@@ -28,26 +27,26 @@ func (i inverse) Plan(ctx context.Context, req driver.PlanRequest) (driver.Plann
 		return driver.Planned{}, fmt.Errorf("plan %s: %w: want either a revision or a moment", req.Target, driver.ErrInvalid)
 	}
 	w, err := i.cluster.workload(ctx, ref)
-	var checks findings
+	var checks driver.Findings
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
-		checks.block("workload exists", "The %s %s in namespace %s does not exist.", ref.kind.noun, ref.name, ref.namespace)
+		checks.Block("workload exists", "The %s %s in namespace %s does not exist.", ref.kind.noun, ref.name, ref.namespace)
 		return driver.Planned{Preflight: checks}, nil
 	case errors.Is(err, driver.ErrDenied):
-		checks.block("permission", "Backout may not read the %s %s and its history in namespace %s.", ref.kind.noun, ref.name, ref.namespace)
+		checks.Block("permission", "Backout may not read the %s %s and its history in namespace %s.", ref.kind.noun, ref.name, ref.namespace)
 		return driver.Planned{Preflight: checks}, nil
 	case err != nil:
 		return driver.Planned{}, fmt.Errorf("plan %s: %w", req.Target, err)
 	}
-	checks.pass("workload exists", "The %s %s runs %s.", ref.kind.noun, ref.name, present(w))
-	checks.inFlight(w)
-	wanted, ok := checks.resolve(w, req)
+	checks.Pass("workload exists", "The %s %s runs %s.", ref.kind.noun, ref.name, present(w))
+	inFlight(&checks, w)
+	wanted, ok := resolve(&checks, w, req)
 	if !ok {
 		return driver.Planned{Preflight: checks}, nil
 	}
-	checks.healthy(wanted)
+	healthy(&checks, wanted)
 	i.permitted(ctx, &checks, ref)
-	if (driver.Planned{Preflight: checks}).Blocked() {
+	if checks.Blocked() {
 		return driver.Planned{Preflight: checks}, nil
 	}
 	return driver.Planned{
@@ -60,106 +59,83 @@ func (i inverse) Plan(ctx context.Context, req driver.PlanRequest) (driver.Plann
 	}, nil
 }
 
-// findings are the checks made, in the order made.
-type findings []incident.Preflight
-
-func (f *findings) add(result incident.PreflightResult, name, format string, args ...any) {
-	*f = append(*f, incident.Preflight{Name: name, Result: result, Reason: fmt.Sprintf(format, args...)})
-}
-
-func (f *findings) pass(name, format string, args ...any) {
-	f.add(incident.PreflightOK, name, format, args...)
-}
-
-func (f *findings) warn(name, format string, args ...any) {
-	f.add(incident.PreflightWarning, name, format, args...)
-}
-
-func (f *findings) unknown(name, format string, args ...any) {
-	f.add(incident.PreflightUnknown, name, format, args...)
-}
-
-func (f *findings) block(name, format string, args ...any) {
-	f.add(incident.PreflightBlocked, name, format, args...)
-}
-
 // resolve finds the wanted revision and checks that going there changes
 // something that can be changed back.
-func (f *findings) resolve(w workload, req driver.PlanRequest) (wanted revision, ok bool) {
+func resolve(f *driver.Findings, w workload, req driver.PlanRequest) (wanted revision, ok bool) {
 	const exists = "revision exists"
 	if req.Revision != "" {
 		number, err := strconv.ParseInt(req.Revision, 10, 64)
 		if err != nil || number <= 0 {
-			f.block(exists, "%q is not a revision: revisions of a %s are whole numbers.", req.Revision, w.kind.noun)
+			f.Block(exists, "%q is not a revision: revisions of a %s are whole numbers.", req.Revision, w.kind.noun)
 			return revision{}, false
 		}
 		if wanted, ok = w.history.byNumber(number); !ok {
-			f.block(exists, "Revision %d is not in the history of %s, which keeps %d revisions.", number, w.name, len(w.history.revisions))
+			f.Block(exists, "Revision %d is not in the history of %s, which keeps %d revisions.", number, w.name, len(w.history.revisions))
 			return revision{}, false
 		}
-		f.pass(exists, "The history of %s keeps %s.", w.name, named(number, wanted.template.label()))
+		f.Pass(exists, "The history of %s keeps %s.", w.name, named(number, wanted.template.label()))
 	} else {
 		moment := req.Before.UTC().Format(time.RFC3339)
 		act, certain, found := w.history.before(req.Before)
 		switch {
 		case !found:
-			f.block(exists, "The history of %s does not reach back before %s.", w.name, moment)
+			f.Block(exists, "The history of %s does not reach back before %s.", w.name, moment)
 			return revision{}, false
 		case !certain:
-			f.unknown(exists, "Kubernetes did not record when %s came back, so that it may not have been in place at %s.", named(act.number, act.revision.template.label()), moment)
+			f.Unknown(exists, "Kubernetes did not record when %s came back, so that it may not have been in place at %s.", named(act.number, act.revision.template.label()), moment)
 		default:
-			f.pass(exists, "%s was in place before %s.", capital(act.revision.name()), moment)
+			f.Pass(exists, "%s was in place before %s.", capital(act.revision.name()), moment)
 		}
 		wanted = act.revision
 	}
 	if wanted.digest == w.digest {
-		f.block("not there already", "%s runs %s already.", w.name, wanted.name())
+		f.Block("not there already", "%s runs %s already.", w.name, wanted.name())
 		return revision{}, false
 	}
 	if _, recorded := w.history.byDigest(w.digest); !recorded {
-		f.block("way back", "The present template of %s is not in its history yet, so that there would be no way back to it.", w.name)
+		f.Block("way back", "The present template of %s is not in its history yet, so that there would be no way back to it.", w.name)
 		return revision{}, false
 	}
-	f.pass("not there already", "%s differs: %s.", capital(wanted.name()), difference(w.template, wanted.template))
+	f.Pass("not there already", "%s differs: %s.", capital(wanted.name()), difference(w.template, wanted.template))
 	return wanted, true
 }
 
 // healthy says whether the wanted revision was ever healthy. Kubernetes remembers
 // that only of pods that are there now.
-func (f *findings) healthy(wanted revision) {
+func healthy(f *driver.Findings, wanted revision) {
 	const name = "was healthy"
 	switch {
 	case wanted.ready > 0:
-		f.pass(name, "%d pods of %s are ready now.", wanted.ready, wanted.name())
+		f.Pass(name, "%d pods of %s are ready now.", wanted.ready, wanted.name())
 	case wanted.wanted > 0:
-		f.warn(name, "%s wants %d pods now and none of them is ready.", capital(wanted.name()), wanted.wanted)
+		f.Warn(name, "%s wants %d pods now and none of them is ready.", capital(wanted.name()), wanted.wanted)
 	default:
-		f.unknown(name, "Kubernetes keeps no record of whether %s was healthy when it ran.", wanted.name())
+		f.Unknown(name, "Kubernetes keeps no record of whether %s was healthy when it ran.", wanted.name())
 	}
 }
 
 // inFlight does not keep a rollback from stopping a bad rollout half way, which is
 // when it helps most.
-func (f *findings) inFlight(w workload) {
+func inFlight(f *driver.Findings, w workload) {
 	switch {
 	case w.rollout.paused:
-		f.block("not paused", "The %s is paused, so that nothing would be rolled out until it is resumed.", w.kind.noun)
+		f.Block("not paused", "The %s is paused, so that nothing would be rolled out until it is resumed.", w.kind.noun)
 	case !w.rollout.settled:
-		f.warn("no deploy in flight", "A rollout of %s is in flight: %s.", present(w), w.rollout.detail)
+		f.Warn("no deploy in flight", "A rollout of %s is in flight: %s.", present(w), w.rollout.detail)
 	default:
-		f.pass("no deploy in flight", "The rollout of %s is complete: %s.", present(w), w.rollout.detail)
+		f.Pass("no deploy in flight", "The rollout of %s is complete: %s.", present(w), w.rollout.detail)
 	}
 }
 
-func (i inverse) permitted(ctx context.Context, checks *findings, ref reference) {
+func (i inverse) permitted(ctx context.Context, checks *driver.Findings, ref reference) {
 	const name = "permission"
 	switch allowed, err := i.cluster.allowed(ctx, "patch", ref.kind.resource, ref.namespace, ref.name); {
 	case err != nil:
-		checks.unknown(name, "The API server did not say whether Backout may patch %s.", ref.name)
+		checks.Unknown(name, "The API server did not say whether Backout may patch %s.", ref.name)
 	case !allowed:
-		checks.block(name, "Backout may not patch %s in namespace %s.", ref.kind.resource.Resource, ref.namespace)
+		checks.Block(name, "Backout may not patch %s in namespace %s.", ref.kind.resource.Resource, ref.namespace)
 	default:
-		checks.pass(name, "Backout may patch %s in namespace %s.", ref.name, ref.namespace)
+		checks.Pass(name, "Backout may patch %s in namespace %s.", ref.name, ref.namespace)
 	}
 }
 

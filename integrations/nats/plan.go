@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/backout/backout/integrations/driver"
-	"github.com/backout/backout/workflows/incident"
 )
 
 // expectedTime is what a rollback is expected to take: a few round trips.
@@ -28,7 +27,7 @@ func (i inverse) Plan(ctx context.Context, req driver.PlanRequest) (driver.Plann
 	if (req.Revision == "") == req.Before.IsZero() {
 		return driver.Planned{}, fmt.Errorf("plan %s: %w: want either a revision or a moment", req.Target, driver.ErrInvalid)
 	}
-	var checks findings
+	var checks driver.Findings
 	settings, err := i.conn.bucket(ctx, at)
 	var entries []entry
 	if err == nil {
@@ -36,31 +35,31 @@ func (i inverse) Plan(ctx context.Context, req driver.PlanRequest) (driver.Plann
 	}
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
-		checks.block("bucket exists", "The bucket %s does not exist.", at.bucket)
+		checks.Block("bucket exists", "The bucket %s does not exist.", at.bucket)
 		return driver.Planned{Preflight: checks}, nil
 	case errors.Is(err, driver.ErrDenied):
-		checks.block("permission", "Backout may not read the bucket %s.", at.bucket)
+		checks.Block("permission", "Backout may not read the bucket %s.", at.bucket)
 		return driver.Planned{Preflight: checks}, nil
 	case err != nil:
 		return driver.Planned{}, fmt.Errorf("plan %s: %w", req.Target, err)
 	}
-	checks.writable(at, settings)
+	writable(&checks, at, settings)
 	if len(entries) == 0 {
-		checks.block("key exists", "The bucket %s has no revision of the key %s.", at.bucket, at.key)
+		checks.Block("key exists", "The bucket %s has no revision of the key %s.", at.bucket, at.key)
 		return driver.Planned{Preflight: checks}, nil
 	}
 	present := entries[len(entries)-1]
-	checks.pass("key exists", "The key %s is at %s.", at.key, present.name())
-	checks.keeps(at, settings)
-	wanted, ok := checks.resolve(at, entries, req)
+	checks.Pass("key exists", "The key %s is at %s.", at.key, present.name())
+	keeps(&checks, at, settings)
+	wanted, ok := resolve(&checks, at, entries, req)
 	if !ok {
 		return driver.Planned{Preflight: checks}, nil
 	}
 	if wanted.expires {
-		checks.warn("time to live", "%s was written with a time to live and comes back without one.", capital(wanted.name()))
+		checks.Warn("time to live", "%s was written with a time to live and comes back without one.", capital(wanted.name()))
 	}
 	i.permitted(ctx, &checks, at)
-	if (driver.Planned{Preflight: checks}).Blocked() {
+	if checks.Blocked() {
 		return driver.Planned{Preflight: checks}, nil
 	}
 	return driver.Planned{
@@ -73,72 +72,49 @@ func (i inverse) Plan(ctx context.Context, req driver.PlanRequest) (driver.Plann
 	}, nil
 }
 
-// findings are the checks made, in the order made.
-type findings []incident.Preflight
-
-func (f *findings) add(result incident.PreflightResult, name, format string, args ...any) {
-	*f = append(*f, incident.Preflight{Name: name, Result: result, Reason: fmt.Sprintf(format, args...)})
-}
-
-func (f *findings) pass(name, format string, args ...any) {
-	f.add(incident.PreflightOK, name, format, args...)
-}
-
-func (f *findings) warn(name, format string, args ...any) {
-	f.add(incident.PreflightWarning, name, format, args...)
-}
-
-func (f *findings) unknown(name, format string, args ...any) {
-	f.add(incident.PreflightUnknown, name, format, args...)
-}
-
-func (f *findings) block(name, format string, args ...any) {
-	f.add(incident.PreflightBlocked, name, format, args...)
-}
-
-func (f *findings) writable(at location, settings bucketSettings) {
+func writable(f *driver.Findings, at location, settings bucketSettings) {
 	const name = "bucket is writable"
 	switch {
 	case len(settings.Mirror) > 0 && string(settings.Mirror) != "null":
-		f.block(name, "The bucket %s is a mirror: the bucket it copies has to be rolled back.", at.bucket)
+		f.Block(name, "The bucket %s is a mirror: the bucket it copies has to be rolled back.", at.bucket)
 	case settings.Sealed:
-		f.block(name, "The bucket %s is sealed and can not be changed.", at.bucket)
+		f.Block(name, "The bucket %s is sealed and can not be changed.", at.bucket)
 	default:
-		f.pass(name, "The bucket %s takes writes.", at.bucket)
+		f.Pass(name, "The bucket %s takes writes.", at.bucket)
 	}
 }
 
 // keeps tells what limits the history.
-func (f *findings) keeps(at location, settings bucketSettings) {
+func keeps(f *driver.Findings, at location, settings bucketSettings) {
 	const name = "history"
 	switch {
 	case settings.Depth <= 1:
-		f.warn(name, "The bucket %s keeps one revision of each key, so that there is nothing to go back to.", at.bucket)
+		f.Warn(name, "The bucket %s keeps one revision of each key, so that there is nothing to go back to.", at.bucket)
 	case settings.MaxAge > 0:
-		f.warn(name, "Revisions in the bucket %s expire after %s.", at.bucket, settings.MaxAge)
+		f.Warn(name, "Revisions in the bucket %s expire after %s.", at.bucket, settings.MaxAge)
 	default:
-		f.pass(name, "The bucket %s keeps %d revisions of each key.", at.bucket, settings.Depth)
+		f.Pass(name, "The bucket %s keeps %d revisions of each key.", at.bucket, settings.Depth)
 	}
 }
 
 // resolve finds the wanted revision and checks that going there changes
 // something.
-func (f *findings) resolve(at location, entries []entry, req driver.PlanRequest) (wanted entry, ok bool) {
+func resolve(f *driver.Findings, at location, entries []entry, req driver.PlanRequest) (wanted entry, ok bool) {
 	const exists = "revision exists"
 	first, present := entries[0], entries[len(entries)-1]
 	if req.Revision != "" {
 		number, err := strconv.ParseUint(req.Revision, 10, 64)
 		if err != nil || number == 0 {
-			f.block(exists, "%q is not a revision: revisions of a key are whole numbers.", req.Revision)
+			f.Block(exists, "%q is not a revision: revisions of a key are whole numbers.", req.Revision)
 			return entry{}, false
 		}
 		found := slices.IndexFunc(entries, func(e entry) bool { return e.revision == number })
 		if found < 0 {
-			f.block(exists, "Revision %d is not in the history of %s, which keeps %d from revision %d to %d.", number, at.key, len(entries), first.revision, present.revision)
+			f.Block(exists, "Revision %d is not in the history of %s, which keeps %d from revision %d to %d.", number, at.key, len(entries), first.revision, present.revision)
 			return entry{}, false
 		}
 		wanted = entries[found]
-		f.pass(exists, "The history of %s keeps %s.", at.key, wanted.name())
+		f.Pass(exists, "The history of %s keeps %s.", at.key, wanted.name())
 	} else {
 		moment := req.Before.UTC().Format(time.RFC3339)
 		for _, e := range entries {
@@ -147,29 +123,29 @@ func (f *findings) resolve(at location, entries []entry, req driver.PlanRequest)
 			}
 		}
 		if !ok {
-			f.block(exists, "The history of %s does not reach back before %s: its oldest revision is %d.", at.key, moment, first.revision)
+			f.Block(exists, "The history of %s does not reach back before %s: its oldest revision is %d.", at.key, moment, first.revision)
 			return entry{}, false
 		}
-		f.pass(exists, "%s was in place before %s.", capital(wanted.name()), moment)
+		f.Pass(exists, "%s was in place before %s.", capital(wanted.name()), moment)
 	}
 	if wanted.digest() == present.digest() {
-		f.block("not there already", "The key %s has the value of %s already.", at.key, wanted.name())
+		f.Block("not there already", "The key %s has the value of %s already.", at.key, wanted.name())
 		return entry{}, false
 	}
-	f.pass("not there already", "%s differs from %s.", capital(present.name()), wanted.name())
+	f.Pass("not there already", "%s differs from %s.", capital(present.name()), wanted.name())
 	return wanted, true
 }
 
 // permitted asks the server what this credential may publish.
-func (i inverse) permitted(ctx context.Context, checks *findings, at location) {
+func (i inverse) permitted(ctx context.Context, checks *driver.Findings, at location) {
 	const name = "permission"
 	switch allowed, err := i.conn.mayPublish(ctx, i.conn.writeSubject(at)); {
 	case err != nil:
-		checks.unknown(name, "The server did not say whether Backout may write the key %s.", at.key)
+		checks.Unknown(name, "The server did not say whether Backout may write the key %s.", at.key)
 	case !allowed:
-		checks.block(name, "Backout may not write the key %s of the bucket %s.", at.key, at.bucket)
+		checks.Block(name, "Backout may not write the key %s of the bucket %s.", at.key, at.bucket)
 	default:
-		checks.pass(name, "Backout may write the key %s.", at.key)
+		checks.Pass(name, "Backout may write the key %s.", at.key)
 	}
 }
 

@@ -197,9 +197,9 @@ func TestPlanWantsOneOfRevisionAndMoment(t *testing.T) {
 
 func TestMirror(t *testing.T) {
 	t.Parallel()
-	var checks findings
-	checks.writable(location{"copy", "key"}, bucketSettings{Mirror: []byte(`{"name":"KV_config"}`)})
-	require.Equal(t, findings{{Name: "bucket is writable", Result: incident.PreflightBlocked, Reason: "The bucket copy is a mirror: the bucket it copies has to be rolled back."}}, checks)
+	var checks driver.Findings
+	writable(&checks, location{"copy", "key"}, bucketSettings{Mirror: []byte(`{"name":"KV_config"}`)})
+	require.Equal(t, driver.Findings{{Name: "bucket is writable", Result: incident.PreflightBlocked, Reason: "The bucket copy is a mirror: the bucket it copies has to be rolled back."}}, checks)
 }
 
 func TestSubjectMatches(t *testing.T) {
