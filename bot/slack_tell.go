@@ -57,7 +57,7 @@ func (d *desk) behind(ctx context.Context, do func(ctx context.Context)) {
 		}()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), laterWait)
 		defer cancel()
-		defer context.AfterFunc(d.lifetime, cancel)()
+		defer context.AfterFunc(d.lifetime, cancel)() //nolint:contextcheck // It ends with the desk too.
 		do(ctx)
 	})
 }

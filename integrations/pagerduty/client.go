@@ -69,7 +69,7 @@ func New(o Options) (*Client, error) {
 	if (o.Token == "") == (o.TokenFile == "") {
 		return nil, errors.New("connect to PagerDuty: exactly one of token and token file must be set")
 	}
-	if err := o.Severities.validate(); err != nil {
+	if err := o.Severities.Validate(); err != nil {
 		return nil, fmt.Errorf("connect to PagerDuty: %w", err)
 	}
 	if o.Now == nil {

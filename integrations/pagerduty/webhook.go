@@ -183,8 +183,8 @@ func (s Severities) Of(priority, urgency string) incident.Severity {
 	return incident.Sev3
 }
 
-// validate refuses severities that are none.
-func (s Severities) validate() error {
+// Validate refuses severities that are none.
+func (s Severities) Validate() error {
 	for name, severity := range s.Priorities {
 		if _, err := incident.ParseSeverity(string(severity)); err != nil {
 			return fmt.Errorf("map priority %q: %w", name, err)

@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// callWithin bounds one call, so that a hang is an error.
-	callWithin = 30 * time.Second
+	// callWithin bounds one call, and settleWithin the background work of a
+	// batch, so that a hang is an error.
+	callWithin   = 30 * time.Second
+	settleWithin = time.Minute
 
 	// batch is how many calls make up one measurement of throughput, and
 	// inFlight how many of them run at once: Temporal takes 10 updates of one
@@ -21,133 +23,210 @@ const (
 	// Source: https://docs.temporal.io/workflow-execution/limits
 	batch    = 64
 	inFlight = 8
+
+	// pool is how many incidents take turns in answering updates. An incident
+	// comes up again when its card may change again, a second later.
+	pool = 32
+
+	// minTurns and minRounds are how many measurements a median needs at
+	// least, however short -benchtime is.
+	minTurns  = 50
+	minRounds = 5
 )
 
 func BenchmarkStartToFirstActivity(b *testing.B) {
-	compareLatency(b, func(ctx context.Context, s side, i int) (time.Duration, error) {
-		id := fmt.Sprintf("first-%d", i)
-		begin := time.Now()
-		sent := make(chan error, 1)
-		go func() { sent <- s.page(ctx, id, "event") }()
-		err := await(ctx, s.firstActivity(id))
-		took := time.Since(begin)
-		if sendErr := <-sent; sendErr != nil {
-			err = sendErr
-		}
-		return took, err
-	})
+	compareLatency(b, 0, firstActivity)
 }
 
 func BenchmarkPageCompleted(b *testing.B) {
-	compareLatency(b, func(ctx context.Context, s side, i int) (time.Duration, error) {
-		id := fmt.Sprintf("page-%d", i)
-		if err := s.prepare(ctx, id); err != nil {
-			return 0, err
-		}
-		begin := time.Now()
-		err := s.page(ctx, id, "again")
-		return time.Since(begin), err
-	})
+	compareLatency(b, pool, pageCompleted)
 }
 
 func BenchmarkDecisionCompleted(b *testing.B) {
-	compareLatency(b, func(ctx context.Context, s side, i int) (time.Duration, error) {
-		id := fmt.Sprintf("decide-%d", i)
-		if err := s.prepare(ctx, id); err != nil {
-			return 0, err
-		}
-		begin := time.Now()
-		err := s.decide(ctx, id, "click")
-		return time.Since(begin), err
-	})
+	compareLatency(b, pool, decisionCompleted)
 }
 
 func BenchmarkPagesOfDistinctIncidents(b *testing.B) {
-	compareThroughput(b, func(round, i int) (id, event string) {
-		return fmt.Sprintf("distinct-%d-%d", round, i), "event"
-	})
+	compareThroughput(b, batch, distinct)
 }
 
 func BenchmarkPagesOfOneIncident(b *testing.B) {
-	compareThroughput(b, func(round, i int) (id, event string) {
-		return fmt.Sprintf("same-%d", round), fmt.Sprintf("event-%d", i)
-	})
+	compareThroughput(b, batch, same)
+}
+
+// measurement is one call of one side. It returns which incident it was and
+// how long it took.
+type measurement func(ctx context.Context, s side, turn int) (id string, took time.Duration, err error)
+
+func firstActivity(ctx context.Context, s side, turn int) (string, time.Duration, error) {
+	id := fmt.Sprintf("first-%d", turn)
+	begin := time.Now()
+	sent := make(chan error, 1)
+	go func() { sent <- s.page(ctx, id, "event") }()
+	err := await(ctx, s.begun(id))
+	took := time.Since(begin)
+	if sendErr := <-sent; sendErr != nil {
+		err = sendErr
+	}
+	return id, took, err
+}
+
+func pageCompleted(ctx context.Context, s side, turn int) (string, time.Duration, error) {
+	id := prepared(turn)
+	begin := time.Now()
+	err := s.page(ctx, id, fmt.Sprintf("again-%d", turn))
+	return id, time.Since(begin), err
+}
+
+func decisionCompleted(ctx context.Context, s side, turn int) (string, time.Duration, error) {
+	id := prepared(turn)
+	begin := time.Now()
+	err := s.decide(ctx, id, fmt.Sprintf("click-%d", turn))
+	return id, time.Since(begin), err
+}
+
+// prepared is the incident of the pool whose turn it is.
+func prepared(turn int) string { return fmt.Sprintf("prepared-%d", turn%pool) }
+
+// naming names the i-th call of a round.
+type naming func(round, i int) (id, event string)
+
+func distinct(round, i int) (id, event string) {
+	return fmt.Sprintf("distinct-%d-%d", round, i), "event"
+}
+
+func same(round, i int) (id, event string) {
+	return fmt.Sprintf("same-%d", round), fmt.Sprintf("event-%d", i)
 }
 
 // compareLatency measures one call at a time, the two sides in turn, and
 // reports both medians and their ratio.
-func compareLatency(b *testing.B, measure func(ctx context.Context, s side, i int) (time.Duration, error)) {
+func compareLatency(b *testing.B, prepare int, measure measurement) {
 	b.Helper()
 	srv := startServer(b)
 	sides := []side{newFloor(b, srv), newProduct(b, srv)}
+	for _, s := range sides {
+		require.NoError(b, prepareAll(b.Context(), s, prepare))
+	}
 	took := make([][]time.Duration, len(sides))
-	once := func(i int) {
-		ctx, cancel := context.WithTimeout(b.Context(), callWithin)
-		defer cancel()
-		for n := range sides {
+	turn := 0
+	once := func() {
+		for k := range sides {
 			// Who comes first changes with every turn.
-			n = (n + i) % len(sides)
-			d, err := measure(ctx, sides[n], i)
+			k = (k + turn) % len(sides)
+			d, err := settled(b.Context(), sides[k], turn, measure)
 			require.NoError(b, err)
-			took[n] = append(took[n], d)
+			took[k] = append(took[k], d)
 		}
+		turn++
 	}
-	once(0) // The first call pays for connections.
-	took = make([][]time.Duration, len(sides))
-	i := 0
+	once() // The first call pays for connections.
+	clear(took)
 	for b.Loop() {
-		i++
-		once(i)
+		once()
 	}
-	bare, ours := quantile(took[0], 50), quantile(took[1], 50)
+	for turn <= minTurns {
+		once()
+	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(milliseconds(bare), "floor-p50-ms")
-	b.ReportMetric(milliseconds(ours), "p50-ms")
+	b.ReportMetric(milliseconds(quantile(took[0], 50)), "floor-p50-ms")
+	b.ReportMetric(milliseconds(quantile(took[1], 50)), "p50-ms")
 	b.ReportMetric(milliseconds(quantile(took[0], 99)), "floor-p99-ms")
 	b.ReportMetric(milliseconds(quantile(took[1], 99)), "p99-ms")
-	b.ReportMetric(float64(ours)/float64(bare), "ratio")
+	b.ReportMetric(float64(quantile(took[1], 50))/float64(quantile(took[0], 50)), "ratio")
 }
 
-// compareThroughput measures batches of calls, the two sides in turn, and
-// reports how many were answered in a second and the ratio, above 1 where the
-// product is slower. What signals would do is reported as well.
-func compareThroughput(b *testing.B, name func(round, i int) (id, event string)) {
+// prepareAll brings the first n incidents of the pool up, all at once.
+func prepareAll(ctx context.Context, s side, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range n {
+		group.Go(func() error { return s.prepare(ctx, prepared(i)) })
+	}
+	return group.Wait()
+}
+
+// settled measures once and waits until the incident is at rest again.
+func settled(ctx context.Context, s side, turn int, measure measurement) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, callWithin)
+	defer cancel()
+	id, took, err := measure(ctx, s, turn)
+	if err != nil {
+		return 0, err
+	}
+	return took, s.settle(ctx, id)
+}
+
+// compareThroughput measures rounds of calls, the two sides in turn, and
+// reports the medians of how many were answered in a second and their ratio,
+// above 1 where the product is slower. What signals would do is reported as
+// well, and how many events an incident left in its history.
+func compareThroughput(b *testing.B, calls int, name naming) {
 	b.Helper()
 	srv := startServer(b)
 	bare, ours := newFloor(b, srv), newProduct(b, srv)
-	sends := []func(ctx context.Context, id, event string) error{bare.page, ours.page, bare.signal}
-	prefixes := []string{"", "", "signal-"}
-	took := make([]time.Duration, len(sends))
-	round := func(n int) {
-		for k := range sends {
-			k = (k + n) % len(sends)
-			ctx, cancel := context.WithTimeout(b.Context(), callWithin)
-			begin := time.Now()
-			group, ctx := errgroup.WithContext(ctx)
-			group.SetLimit(inFlight)
-			for i := range batch {
-				id, event := name(n, i)
-				group.Go(func() error { return sends[k](ctx, prefixes[k]+id, event) })
-			}
-			err := group.Wait()
-			took[k] += time.Since(begin)
-			cancel()
-			require.NoError(b, err)
-		}
-	}
-	round(0)
-	clear(took)
+	sides := []side{bare, ours, signals{bare}}
+	took := make([][]time.Duration, len(sides))
 	n := 0
-	for b.Loop() {
+	round := func() {
+		for k := range sides {
+			k = (k + n) % len(sides)
+			d, err := throughput(b.Context(), sides[k], calls, n, name)
+			require.NoError(b, err)
+			took[k] = append(took[k], d)
+		}
 		n++
-		round(n)
 	}
-	rate := func(k int) float64 { return float64(n*batch) / took[k].Seconds() }
+	round()
+	clear(took)
+	for b.Loop() {
+		round()
+	}
+	for n <= minRounds {
+		round()
+	}
+	rate := func(k int) float64 { return float64(calls) / quantile(took[k], 50).Seconds() }
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(rate(0), "floor-pages/s")
 	b.ReportMetric(rate(1), "pages/s")
 	b.ReportMetric(rate(2), "floor-signals/s")
 	b.ReportMetric(rate(0)/rate(1), "ratio")
+	for k, unit := range []string{"floor-events", "events"} {
+		id, _ := name(n-1, 0)
+		events, err := bare.events(b.Context(), sides[k], id)
+		require.NoError(b, err)
+		b.ReportMetric(float64(events), unit)
+	}
+}
+
+// throughput is how long it takes until all calls of a round are answered. The
+// work that they cause goes on meanwhile; what is left of it afterwards is
+// waited for and not counted.
+func throughput(ctx context.Context, s side, calls, round int, name naming) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	begin := time.Now()
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(inFlight)
+	var ids []string
+	for i := range calls {
+		id, event := name(round, i)
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+		group.Go(func() error { return s.page(within, id, event) })
+	}
+	if err := group.Wait(); err != nil {
+		return 0, err
+	}
+	took := time.Since(begin)
+	for _, id := range ids {
+		if err := s.settle(ctx, id); err != nil {
+			return 0, err
+		}
+	}
+	return took, nil
 }
 
 func quantile(d []time.Duration, percent int) time.Duration {

@@ -2,9 +2,7 @@ package bench_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,8 +27,13 @@ type side interface {
 	prepare(ctx context.Context, id string) error
 	// decide sends an update to an incident and returns its completed result.
 	decide(ctx context.Context, id, event string) error
-	// firstActivity is closed when the first activity of the incident begins.
-	firstActivity(id string) <-chan struct{}
+	// begun is closed when the first activity of the incident begins.
+	begun(id string) <-chan struct{}
+	// settle returns when the incident's background work is done, so that the
+	// work of one side is not measured as the other's.
+	settle(ctx context.Context, id string) error
+	// workflow is the ID of the incident's workflow.
+	workflow(id string) string
 }
 
 const (
@@ -39,41 +42,40 @@ const (
 	floorSignal = "signal"
 )
 
-// startServer runs one engine for both sides.
-func startServer(b *testing.B) *embedded.Server {
-	b.Helper()
-	srv, err := embedded.Start(b.Context(), embedded.Options{
-		Dir: b.TempDir(), UIPort: embedded.UIOff, Synchronous: embedded.SyncNormal,
+// startServer runs one engine for both sides, with the settings of the product.
+func startServer(tb testing.TB) *embedded.Server {
+	tb.Helper()
+	srv, err := embedded.Start(tb.Context(), embedded.Options{
+		Dir: tb.TempDir(), UIPort: embedded.UIOff,
 		SearchAttributes: worker.SearchAttributes(),
 		Logger:           slog.New(slog.DiscardHandler),
 	})
-	require.NoError(b, err)
-	b.Cleanup(func() { require.NoError(b, srv.Stop()) })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, srv.Stop()) })
 	return srv
 }
 
 // floor is the bare engine: workflows that answer and do nothing else.
 type floor struct {
 	client client.Client
-	*stopwatch
+	watch  *stopwatch
 }
 
-func newFloor(b *testing.B, srv *embedded.Server) *floor {
-	b.Helper()
-	watch := &stopwatch{started: map[string]chan struct{}{}}
-	c, err := client.DialContext(b.Context(), client.Options{
+func newFloor(tb testing.TB, srv *embedded.Server) *floor {
+	tb.Helper()
+	watch := newStopwatch()
+	c, err := client.DialContext(tb.Context(), client.Options{
 		HostPort: srv.Address(), Namespace: embedded.DefaultNamespace,
-		Logger:       slog.New(slog.DiscardHandler),
-		Interceptors: []interceptor.ClientInterceptor{watch},
+		Logger: slog.New(slog.DiscardHandler),
 	})
-	require.NoError(b, err)
-	b.Cleanup(c.Close)
-	w := sdkworker.New(c, floorQueue, sdkworker.Options{})
+	require.NoError(tb, err)
+	tb.Cleanup(c.Close)
+	w := sdkworker.New(c, floorQueue, sdkworker.Options{Interceptors: []interceptor.WorkerInterceptor{watch}})
 	w.RegisterWorkflow(bare)
 	w.RegisterActivity(nothing)
-	require.NoError(b, w.Start())
-	b.Cleanup(w.Stop)
-	return &floor{client: c, stopwatch: watch}
+	require.NoError(tb, w.Start())
+	tb.Cleanup(w.Stop)
+	return &floor{client: c, watch: watch}
 }
 
 // bare runs one activity after its first message and answers all others.
@@ -104,7 +106,7 @@ func nothing(context.Context) error { return nil }
 
 func (f *floor) start(id string) client.StartWorkflowOptions {
 	return client.StartWorkflowOptions{
-		ID: "floor/" + id, TaskQueue: floorQueue,
+		ID: f.workflow(id), TaskQueue: floorQueue,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 	}
 }
@@ -113,7 +115,7 @@ func (f *floor) page(ctx context.Context, id, event string) error {
 	handle, err := f.client.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: f.client.NewWithStartWorkflowOperation(f.start(id), bare),
 		UpdateOptions: client.UpdateWorkflowOptions{
-			UpdateID: event, WorkflowID: "floor/" + id, UpdateName: floorUpdate, Args: []any{page(id, event)},
+			UpdateID: event, WorkflowID: f.workflow(id), UpdateName: floorUpdate, Args: []any{page(id, event)},
 			WaitForStage: client.WorkflowUpdateStageAccepted,
 		},
 	})
@@ -123,24 +125,16 @@ func (f *floor) page(ctx context.Context, id, event string) error {
 	return handle.Get(ctx, nil)
 }
 
-// signal is what page would be if nobody had to know that it was understood.
-func (f *floor) signal(ctx context.Context, id, event string) error {
-	opts := f.start(id)
-	opts.WorkflowIDConflictPolicy = enumspb.WORKFLOW_ID_CONFLICT_POLICY_UNSPECIFIED
-	_, err := f.client.SignalWithStartWorkflow(ctx, opts.ID, floorSignal, page(id, event), opts, bare)
-	return err
-}
-
 func (f *floor) prepare(ctx context.Context, id string) error {
 	if err := f.page(ctx, id, "first"); err != nil {
 		return err
 	}
-	return await(ctx, f.firstActivity(id))
+	return f.settle(ctx, id)
 }
 
 func (f *floor) decide(ctx context.Context, id, event string) error {
 	handle, err := f.client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		UpdateID: event, WorkflowID: "floor/" + id, UpdateName: floorUpdate, Args: []any{page(id, event)},
+		UpdateID: event, WorkflowID: f.workflow(id), UpdateName: floorUpdate, Args: []any{page(id, event)},
 		WaitForStage: client.WorkflowUpdateStageAccepted,
 	})
 	if err != nil {
@@ -149,7 +143,32 @@ func (f *floor) decide(ctx context.Context, id, event string) error {
 	return handle.Get(ctx, nil)
 }
 
-func (f *floor) firstActivity(id string) <-chan struct{} { return f.of("floor/" + id) }
+func (f *floor) begun(id string) <-chan struct{} { return f.watch.of(f.workflow(id)).begun }
+
+func (f *floor) workflow(id string) string { return "floor/" + id }
+
+func (f *floor) settle(ctx context.Context, id string) error {
+	return await(ctx, f.watch.of(f.workflow(id)).ended)
+}
+
+// signals is what the floor would be if nobody had to know that a page was
+// understood.
+type signals struct{ *floor }
+
+func (s signals) page(ctx context.Context, id, event string) error {
+	opts := s.start(signalled(id))
+	opts.WorkflowIDConflictPolicy = enumspb.WORKFLOW_ID_CONFLICT_POLICY_UNSPECIFIED
+	_, err := s.client.SignalWithStartWorkflow(ctx, opts.ID, floorSignal, page(id, event), opts, bare)
+	return err
+}
+
+func (s signals) settle(ctx context.Context, id string) error {
+	return s.floor.settle(ctx, signalled(id))
+}
+
+func (s signals) workflow(id string) string { return s.floor.workflow(signalled(id)) }
+
+func signalled(id string) string { return "signal-" + id }
 
 // page is the same event for both sides.
 func page(id, event string) incident.Page {
@@ -161,54 +180,12 @@ func page(id, event string) incident.Page {
 	}
 }
 
-// stopwatch tells when the first activity of a workflow begins.
-type stopwatch struct {
-	interceptor.InterceptorBase
-	mu      sync.Mutex
-	started map[string]chan struct{}
-}
-
-func (s *stopwatch) of(workflowID string) chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.started[workflowID] == nil {
-		s.started[workflowID] = make(chan struct{})
+// events is how long the history of an incident is. It stands for what it costs
+// the engine, and does not depend on how busy the machine is.
+func (f *floor) events(ctx context.Context, s side, id string) (int64, error) {
+	d, err := f.client.DescribeWorkflowExecution(ctx, s.workflow(id), "")
+	if err != nil {
+		return 0, err
 	}
-	return s.started[workflowID]
-}
-
-func (s *stopwatch) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	i := &activityStopwatch{watch: s}
-	i.Next = next
-	return i
-}
-
-type activityStopwatch struct {
-	interceptor.ActivityInboundInterceptorBase
-	watch *stopwatch
-}
-
-func (i *activityStopwatch) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
-	i.watch.begun(workflowIDOf(ctx))
-	return i.Next.ExecuteActivity(ctx, in)
-}
-
-func (s *stopwatch) begun(workflowID string) {
-	c := s.of(workflowID)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	select {
-	case <-c:
-	default:
-		close(c)
-	}
-}
-
-func await(ctx context.Context, c <-chan struct{}) error {
-	select {
-	case <-c:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait for the first activity: %w", ctx.Err())
-	}
+	return d.GetWorkflowExecutionInfo().GetHistoryLength(), nil
 }

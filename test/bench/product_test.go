@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	sdkworker "go.temporal.io/sdk/worker"
 
@@ -32,34 +31,37 @@ type product struct {
 	gateway *bot.Gateway
 	option  incident.Option
 	vendors *vendors
-	*stopwatch
+	watch   *stopwatch
+
+	mu sync.Mutex
+	// answered are the newest revisions that were answered, by key.
+	answered map[string]int
 }
 
-func newProduct(b *testing.B, srv *embedded.Server) *product {
-	b.Helper()
+func newProduct(tb testing.TB, srv *embedded.Server) *product {
+	tb.Helper()
 	keys, err := codec.NewKeys(codec.GenerateKey())
-	require.NoError(b, err)
+	require.NoError(tb, err)
 	c, err := codec.New(codec.Options{Keys: keys})
-	require.NoError(b, err)
-	watch := &stopwatch{started: map[string]chan struct{}{}}
-	cl, err := client.DialContext(b.Context(), client.Options{
-		HostPort: srv.Address(), Namespace: embedded.DefaultNamespace,
-		DataConverter: c.DataConverter(), FailureConverter: c.FailureConverter(),
-		Logger:       slog.New(slog.DiscardHandler),
-		Interceptors: []interceptor.ClientInterceptor{watch},
+	require.NoError(tb, err)
+	cl, err := worker.Dial(tb.Context(), worker.DialOptions{
+		Address: srv.Address(), Namespace: embedded.DefaultNamespace, Codec: c,
+		Logger: slog.New(slog.DiscardHandler),
 	})
-	require.NoError(b, err)
-	b.Cleanup(cl.Close)
+	require.NoError(tb, err)
+	tb.Cleanup(cl.Close)
 
-	led, err := ledger.Open(b.Context(), filepath.Join(b.TempDir(), "ledger.db"))
-	require.NoError(b, err)
-	b.Cleanup(func() { require.NoError(b, led.Close()) })
+	led, err := ledger.Open(tb.Context(), filepath.Join(tb.TempDir(), "ledger.db"))
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, led.Close()) })
 	catalogue, err := runbooks.ParseCatalogue()
-	require.NoError(b, err)
-	v := &vendors{offered: map[string]chan struct{}{}}
-	p := &product{gateway: bot.NewGateway(cl), option: option(b), vendors: v, stopwatch: watch}
+	require.NoError(tb, err)
+	v := &vendors{cards: map[string]*card{}}
+	p := &product{
+		gateway: bot.NewGateway(cl), option: option(tb), vendors: v, watch: newStopwatch(), answered: map[string]int{},
+	}
 
-	w := sdkworker.New(cl, incident.TaskQueue, sdkworker.Options{})
+	w := sdkworker.New(cl, incident.TaskQueue, sdkworker.Options{Interceptors: []interceptor.WorkerInterceptor{p.watch}})
 	worker.RegisterWorkflows(w)
 	w.RegisterActivityWithOptions(&quick{
 		Activities: &activities.Activities{
@@ -68,45 +70,71 @@ func newProduct(b *testing.B, srv *embedded.Server) *product {
 		},
 		option: p.option,
 	}, activity.RegisterOptions{})
-	require.NoError(b, w.Start())
-	b.Cleanup(w.Stop)
+	require.NoError(tb, w.Start())
+	tb.Cleanup(w.Stop)
 	return p
 }
 
 func (p *product) page(ctx context.Context, id, event string) error {
 	res, err := p.gateway.Page(ctx, page(id, event))
-	if err == nil && res.Outcome != incident.OutcomeAccepted {
-		err = fmt.Errorf("page %q: %s: %s", event, res.Outcome, res.Reason)
+	if err != nil {
+		return err
 	}
-	return err
+	if res.Outcome != incident.OutcomeAccepted {
+		return fmt.Errorf("page %q: %s: %s", event, res.Outcome, res.Reason)
+	}
+	p.saw(id, res)
+	return nil
 }
 
-// prepare returns when the card that offers the option is out.
+// saw remembers how far the incident is.
+func (p *product) saw(id string, res incident.Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	key := keyOf(id)
+	p.answered[key] = max(p.answered[key], res.Revision)
+}
+
 func (p *product) prepare(ctx context.Context, id string) error {
 	if err := p.page(ctx, id, "first"); err != nil {
 		return err
 	}
-	return await(ctx, p.vendors.of(incident.Key(incident.SourcePagerDuty, id)))
+	return p.settle(ctx, id)
+}
+
+// settle returns when the card shows the options and all that was answered.
+func (p *product) settle(ctx context.Context, id string) error {
+	key := keyOf(id)
+	p.mu.Lock()
+	want := p.answered[key]
+	p.mu.Unlock()
+	return p.vendors.shown(ctx, key, want)
 }
 
 // decide is the click of somebody who may not decide: identity, roles, policy
 // and ledger are all asked, and no rollback follows.
 func (p *product) decide(ctx context.Context, id, event string) error {
-	res, err := p.gateway.Decide(ctx, incident.Key(incident.SourcePagerDuty, id), incident.DecideRequest{
+	res, err := p.gateway.Decide(ctx, keyOf(id), incident.DecideRequest{
 		DecisionID: event, OptionID: p.option.ID, PlanDigest: p.option.Digest, Answer: incident.AnswerApprove,
 		Actor: incident.Actor{Via: incident.ViaSlack, SlackTeam: "T1", SlackUser: "U1"}, At: time.Now(),
 	})
-	if err == nil && res.Outcome != incident.OutcomeDenied {
-		err = fmt.Errorf("decide %q: %s: %s", event, res.Outcome, res.Reason)
+	if err != nil {
+		return err
 	}
-	return err
+	if res.Outcome != incident.OutcomeDenied {
+		return fmt.Errorf("decide %q: %s: %s", event, res.Outcome, res.Reason)
+	}
+	p.saw(id, res)
+	return nil
 }
 
-func (p *product) firstActivity(id string) <-chan struct{} {
-	return p.of(incident.WorkflowID(incident.Key(incident.SourcePagerDuty, id)))
+func (p *product) begun(id string) <-chan struct{} {
+	return p.watch.of(p.workflow(id)).begun
 }
 
-func workflowIDOf(ctx context.Context) string { return activity.GetInfo(ctx).WorkflowExecution.ID }
+func (p *product) workflow(id string) string { return incident.WorkflowID(keyOf(id)) }
+
+func keyOf(id string) string { return incident.Key(incident.SourcePagerDuty, id) }
 
 // quick are the product's activities, with one option that is at hand.
 type quick struct {
@@ -133,8 +161,8 @@ func (r recorder) Get(ctx context.Context, id string) (incident.Entry, bool, err
 	return rec.Entry, err == nil, err
 }
 
-func option(b *testing.B) incident.Option {
-	b.Helper()
+func option(tb testing.TB) incident.Option {
+	tb.Helper()
 	plan := incident.Plan{
 		Version: incident.PlanVersion, Incident: "pagerduty/any", Service: "checkout", Strategy: incident.StrategyRollback,
 		Runbook: "release", RunbookDigest: incident.DigestOf([]byte("runbook")), Option: "back",
@@ -146,7 +174,7 @@ func option(b *testing.B) incident.Option {
 		}},
 	}
 	digest, err := plan.Digest()
-	require.NoError(b, err)
+	require.NoError(tb, err)
 	return incident.Option{ID: "o1", Title: "Roll checkout back", Plan: plan, Digest: digest, Tier: incident.TierOnCall}
 }
 
@@ -155,31 +183,51 @@ func option(b *testing.B) incident.Option {
 type vendors struct {
 	activities.Pager
 
-	mu      sync.Mutex
-	offered map[string]chan struct{}
+	mu    sync.Mutex
+	cards map[string]*card
 }
 
-func (v *vendors) of(key string) chan struct{} {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.offered[key] == nil {
-		v.offered[key] = make(chan struct{})
+// card is what the channel shows of one incident.
+type card struct {
+	revision int
+	options  int
+	// changed is closed, and replaced, when the card is.
+	changed chan struct{}
+}
+
+func (v *vendors) of(key string) *card {
+	c := v.cards[key]
+	if c == nil {
+		c = &card{changed: make(chan struct{})}
+		v.cards[key] = c
 	}
-	return v.offered[key]
+	return c
 }
 
 func (v *vendors) Publish(_ context.Context, view incident.View) (incident.CardRef, error) {
-	if len(view.Options) > 0 {
-		c := v.of(view.Key)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c := v.of(view.Key)
+	c.revision, c.options = view.Revision, len(view.Options)
+	close(c.changed)
+	c.changed = make(chan struct{})
+	return incident.CardRef{Channel: "C1", TS: "1.1"}, nil
+}
+
+// shown waits for a card with options of at least that revision.
+func (v *vendors) shown(ctx context.Context, key string, revision int) error {
+	for {
 		v.mu.Lock()
-		defer v.mu.Unlock()
-		select {
-		case <-c:
-		default:
-			close(c)
+		c := v.of(key)
+		ready, changed := c.options > 0 && c.revision >= revision, c.changed
+		v.mu.Unlock()
+		if ready {
+			return nil
+		}
+		if err := await(ctx, changed); err != nil {
+			return fmt.Errorf("wait for revision %d of %q: %w", revision, key, err)
 		}
 	}
-	return incident.CardRef{Channel: "C1", TS: "1.1"}, nil
 }
 
 func (v *vendors) Tell(context.Context, incident.Actor, string) error { return nil }

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/backout/backout/integrations/pagerduty"
 	"github.com/backout/backout/runbooks/strict"
+	"github.com/backout/backout/workflows/incident"
 )
 
 // Config is the one configuration file. Unknown keys are errors. Relative
@@ -96,6 +98,16 @@ type PagerDutyConfig struct {
 	From           string        `yaml:"from"`
 	ReconcileEvery time.Duration `yaml:"reconcile_every"`
 	APIURL         string        `yaml:"api_url"`
+	// Priorities maps names of priorities to sev1 to sev4, beside P1 to P5 and
+	// SEV1 to SEV5, which are known.
+	Priorities map[string]incident.Severity `yaml:"priorities"`
+	// HighUrgency is the severity of a high urgency without a known priority.
+	// Default: sev3, because a higher one makes riskier rollbacks possible.
+	HighUrgency incident.Severity `yaml:"high_urgency"`
+}
+
+func (c PagerDutyConfig) severities() pagerduty.Severities {
+	return pagerduty.Severities{Priorities: c.Priorities, HighUrgency: c.HighUrgency}
 }
 
 // GitHubConfig says where postmortems are written.
@@ -242,6 +254,9 @@ func (c *Config) validate() error {
 	}
 	if c.PagerDuty.TokenFile != "" && c.PagerDuty.From == "" {
 		bad("pagerduty.from is missing: PagerDuty wants an e-mail address for writes")
+	}
+	if err := c.PagerDuty.severities().Validate(); err != nil {
+		bad("pagerduty: %w", err)
 	}
 	if c.GitHub.TokenFile != "" && strings.Count(c.GitHub.PostmortemRepo, "/") != 1 {
 		bad("github.postmortem_repo is %q, want owner/name", c.GitHub.PostmortemRepo)

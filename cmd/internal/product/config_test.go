@@ -29,6 +29,8 @@ func TestConfigIsReadStrictly(t *testing.T) {
 		{"a command without a slash", "slack: { command: rollback }\n", "want a slash first"},
 		{"a person twice", "people:\n  - { id: a, name: A }\n  - { id: a, name: B }\n", `"a" is there twice`},
 		{"a repository without an owner", "github: { token_file: x, postmortem_repo: pm }\n", "want owner/name"},
+		{"a severity that is none", "pagerduty: { high_urgency: urgent }\n", "map high urgency"},
+		{"a priority of no severity", "pagerduty: { priorities: { Critical: p1 } }\n", `map priority "Critical"`},
 		{"an address without a port", "listen: localhost\n", "want host:port"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

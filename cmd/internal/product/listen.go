@@ -33,7 +33,7 @@ func (s *Server) listen(ctx context.Context, o Options, rules Rules, v vendors, 
 		}
 		options.Access = access
 		if len(v.webhookSecrets) > 0 {
-			options.Webhooks = map[string]bot.Webhook{string(incident.SourcePagerDuty): pagerDutyWebhook(v.webhookSecrets)}
+			options.Webhooks = map[string]bot.Webhook{string(incident.SourcePagerDuty): pagerDutyWebhook(v.webhookSecrets, o.Config.PagerDuty.severities())}
 		}
 		if v.slack != nil {
 			options.Slack = &bot.SlackOptions{
@@ -78,13 +78,13 @@ func names(r Rules) []string {
 	return out
 }
 
-func pagerDutyWebhook(secrets [][]byte) bot.Webhook {
+func pagerDutyWebhook(secrets [][]byte, severities pagerduty.Severities) bot.Webhook {
 	return bot.Webhook{
 		Verify: func(h http.Header, body []byte) error {
 			return pagerduty.VerifySignature(secrets, h.Get(pagerduty.SignatureHeader), body)
 		},
 		Parse: func(body []byte) (incident.Page, bool, error) {
-			w, err := pagerduty.ParseWebhook(body, pagerduty.Severities{})
+			w, err := pagerduty.ParseWebhook(body, severities)
 			return w.Page, w.Kind == pagerduty.WebhookPage, err
 		},
 	}

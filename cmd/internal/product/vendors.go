@@ -43,7 +43,7 @@ func openVendors(c Config, catalogue *runbooks.Catalogue, log *slog.Logger) (ven
 		return v, err
 	}
 	if c.PagerDuty.TokenFile != "" {
-		pager, err := pagerduty.New(pagerduty.Options{URL: c.PagerDuty.APIURL, TokenFile: c.PagerDuty.TokenFile, From: c.PagerDuty.From})
+		pager, err := pagerduty.New(pagerduty.Options{URL: c.PagerDuty.APIURL, TokenFile: c.PagerDuty.TokenFile, From: c.PagerDuty.From, Severities: c.PagerDuty.severities()})
 		if err != nil {
 			return v, err
 		}

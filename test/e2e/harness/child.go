@@ -22,14 +22,9 @@ const (
 	readyWithin = 60 * time.Second
 	// stopWithin is how long a child may take to stop when it is asked to.
 	stopWithin = 30 * time.Second
-	// maxChildren is how many children run at a time in one test process.
-	maxChildren = 4
 	// tail is how much of a child's log a failed test shows, in bytes.
 	tail = 12_000
 )
-
-// places bounds the children of a test process: each holds a Temporal server.
-var places = make(chan struct{}, maxChildren)
 
 // Child is one backout process and the ones that replace it.
 type Child struct {
@@ -48,22 +43,16 @@ type Child struct {
 	Kills atomic.Int32
 }
 
-// newChild prepares a process that listens on an address. The place it takes
-// among the running children is given back when the test ends.
+// newChild prepares a process that listens on an address. It ends with the
+// test.
 func newChild(t testing.TB, dir, name, listen string, args ...string) *Child {
 	t.Helper()
-	select {
-	case places <- struct{}{}:
-	case <-t.Context().Done():
-		t.Fatal("no place for another child")
-	}
 	c := &Child{t: t, args: args, env: environment(), listen: listen, logPath: filepath.Join(dir, name+".log")}
 	t.Cleanup(func() {
 		c.Kill()
 		if t.Failed() {
 			t.Logf("log of %s (%s):\n%s", name, c.logPath, c.Log())
 		}
-		<-places
 	})
 	return c
 }
@@ -176,6 +165,32 @@ func (c *Child) Kill() {
 		c.cmd = nil
 		c.Kills.Add(1)
 	}
+}
+
+// Signal sends the process a signal, such as one that halts it. Without a
+// process it does nothing.
+func (c *Child) Signal(s os.Signal) error {
+	c.mu.Lock()
+	cmd := c.cmd
+	c.mu.Unlock()
+	if cmd == nil {
+		return nil
+	}
+	if err := cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal backout: %w", err)
+	}
+	return nil
+}
+
+// Exited is closed when the process that runs now has ended; it is nil without
+// a process.
+func (c *Child) Exited() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cmd == nil {
+		return nil
+	}
+	return c.exited
 }
 
 // Restart starts the process again on the same folder and ports.

@@ -155,7 +155,7 @@ options:
     risk: Orders in flight may fail once.
     wont_revert:
       - Orders that the newer release has priced.
-evidence:
+%[9]sevidence:
   - collector: nats.kv
     target: { system: shop, path: "%[1]s/{service}" }
 recovery:
@@ -177,5 +177,29 @@ recovery:
   baseline_gap: 250ms
   hold: %[7]s
   deadline: %[8]s
-`, Bucket, errorRatio, requestRate, v.Warmup, v.Short, v.Long, v.Hold, v.Deadline)
+`, Bucket, errorRatio, requestRate, v.Warmup, v.Short, v.Long, v.Hold, v.Deadline, w.secondOption())
+}
+
+// secondOption goes two releases back: the first revision of the bucket is the
+// old release of its first service.
+func (w *World) secondOption() string {
+	if !w.opts.SecondOption {
+		return ""
+	}
+	return fmt.Sprintf(`  - name: release-before
+    title: Roll two releases back
+    strategy: rollback
+    undoes: [nats.kv]
+    actions:
+      - kind: nats.kv
+        target: { system: shop, path: "%s/{service}" }
+        revision: "1"
+        max_time: 1m
+        on_failure: stop
+    rung: controlled
+    expected_time: 10s
+    risk: Everything that two releases brought is gone.
+    wont_revert:
+      - Orders that the newer releases have priced.
+`, Bucket)
 }

@@ -165,7 +165,7 @@ func Decide(ctx context.Context, c client.Client, v incident.View, option incide
 func (w *World) Recovered(service, key string) incident.View {
 	w.T.Helper()
 	v := w.View(key, "the postmortem", func(v incident.View) bool {
-		return v.Phase == incident.PhaseRecovered && v.Postmortem.Number != 0
+		return (v.Phase == incident.PhaseRecovered || v.Phase == incident.PhaseClosed) && v.Postmortem.Number != 0
 	})
 	r := v.LastRollback()
 	require.Len(w.T, v.Rollbacks, 1)

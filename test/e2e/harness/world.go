@@ -78,6 +78,10 @@ type Options struct {
 	Split bool
 	// NotStarted leaves the start of the product to the test.
 	NotStarted bool
+	// SecondOption offers to go two releases back too. Only with one service.
+	SecondOption bool
+	// Healthy leaves the services on the good release until World.Break.
+	Healthy bool
 }
 
 // World is everything around one product.
@@ -115,6 +119,13 @@ type World struct {
 	clients       []client.Client
 }
 
+// maxWorlds is how many worlds exist at a time in one test process: each holds
+// a Temporal server, a Prometheus and a nats-server.
+const maxWorlds = 3
+
+// places bounds the worlds of a test process.
+var places = make(chan struct{}, maxWorlds)
+
 // New builds a world and starts the product in it. Everything ends with the
 // test.
 func New(t testing.TB, opts Options) *World {
@@ -125,9 +136,12 @@ func New(t testing.TB, opts Options) *World {
 	if opts.Windows == (Windows{}) {
 		opts.Windows = QuickWindows
 	}
+	places <- struct{}{}
+	// The first to be registered is the last to run: by then all is closed.
+	t.Cleanup(func() { <-places })
 	w := &World{T: t, Dir: t.TempDir(), opts: opts}
 	w.Home = filepath.Join(w.Dir, "backout")
-	w.Ledger = filepath.Join(w.Home, "data", "ledger.db")
+	w.Ledger = filepath.Join(w.Data(), "ledger.db")
 	require.NoError(t, os.MkdirAll(filepath.Join(w.Home, "runbooks"), 0o700))
 	w.Listen = freeAddress(t)
 	w.URL = "http://" + w.Listen
@@ -176,8 +190,17 @@ func (w *World) openShop() {
 	w.meter, err = startMeter(ctx, w.Metrics, w.Releases, w.opts.Services)
 	require.NoError(t, err)
 	w.cleanup(w.meter.Close)
-	for _, s := range w.opts.Services {
-		require.NoError(t, w.Releases.Ship(ctx, s, BadRelease, "sam@shop.example"))
+	if !w.opts.Healthy {
+		w.Break(w.opts.Services...)
+	}
+}
+
+// Break ships the bad release to services, by Sam, and returns when a page can
+// follow.
+func (w *World) Break(services ...string) {
+	w.T.Helper()
+	for _, s := range services {
+		require.NoError(w.T, w.Releases.Ship(w.T.Context(), s, BadRelease, "sam@shop.example"))
 	}
 	// PagerDuty keeps whole seconds: in the second of the change, the harm would
 	// seem to have begun before it.
@@ -272,6 +295,9 @@ func (w *World) Start() {
 	defer cancel()
 	require.NoError(w.T, w.Slack.WaitFor(ctx, func() bool { return w.Slack.Sockets() > 0 }), "the product opens no socket")
 }
+
+// Data is the product's data folder.
+func (w *World) Data() string { return filepath.Join(w.Home, "data") }
 
 // Signal makes Prometheus see something else of a service.
 func (w *World) Signal(service string, s Signal) { w.meter.set(service, s) }
