@@ -89,6 +89,14 @@ type Receipt struct {
 	Detail string
 }
 
+// Reacher is a connection that can show that its system answers and takes the
+// credential. Connections are made without asking the system, so that one that
+// is down does not keep Backout from starting.
+type Reacher interface {
+	// Reach asks the system for something harmless. It changes nothing.
+	Reach(ctx context.Context) error
+}
+
 // ChangeSource finds changes that a system recorded.
 type ChangeSource interface {
 	// Changes lists the changes of a target in a window of time, oldest first.

@@ -246,6 +246,22 @@ func (s *Set) connection(kind, wantType, system string) (any, error) {
 	return c.conn, nil
 }
 
+// Reach shows that a system answers and takes the credential.
+func (s *Set) Reach(ctx context.Context, system string) error {
+	c, ok := s.conns[system]
+	if !ok {
+		return fmt.Errorf("reach %q: %w: no such system", system, ErrInvalid)
+	}
+	r, ok := c.conn.(Reacher)
+	if !ok {
+		return fmt.Errorf("reach %q: %w: systems of type %q can not be asked", system, ErrInvalid, c.system.Type)
+	}
+	if err := r.Reach(ctx); err != nil {
+		return fmt.Errorf("reach %q: %w", system, err)
+	}
+	return nil
+}
+
 // Check reports what makes a target unfit for a kind: an unknown kind, an
 // unknown system or one of another type.
 func (s *Set) Check(kind string, t incident.Target) error {

@@ -1,6 +1,7 @@
 package github
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -75,6 +76,12 @@ func connect(o Options) (*connection, error) {
 	api := gh.NewClient(client)
 	api.BaseURL, api.UserAgent = base, "backout"
 	return &connection{api: api, http: client, auth: auth}, nil
+}
+
+// Reach reads whose token it is.
+func (c *connection) Reach(ctx context.Context) error {
+	_, resp, err := c.api.Users.Get(ctx, "")
+	return c.classify(ctx, "read own account", resp, err)
 }
 
 // Close gives up idle connections.

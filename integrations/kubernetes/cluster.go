@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -70,6 +71,7 @@ type cluster struct {
 	settings Settings
 	client   dynamic.Interface
 	http     *http.Client
+	config   *rest.Config
 }
 
 // open makes the client and sends nothing: a cluster that is down must not keep
@@ -94,7 +96,7 @@ func open(_ context.Context, s driver.System) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
-	return &cluster{name: s.Name, settings: settings, client: objects, http: client}, nil
+	return &cluster{name: s.Name, settings: settings, client: objects, http: client, config: cfg}, nil
 }
 
 func clientConfig(settings Settings) (*rest.Config, error) {
@@ -116,6 +118,18 @@ func clientConfig(settings Settings) (*rest.Config, error) {
 		return nil, fmt.Errorf("read kubeconfig %q: %w", settings.Kubeconfig, err)
 	}
 	return cfg, nil
+}
+
+// Reach asks for the version, which every credential may read.
+func (c *cluster) Reach(ctx context.Context) error {
+	client, err := discovery.NewDiscoveryClientForConfigAndClient(c.config, c.http)
+	if err != nil {
+		return fmt.Errorf("make client: %w", err)
+	}
+	if _, err := client.RESTClient().Get().AbsPath("/version").DoRaw(ctx); err != nil {
+		return fmt.Errorf("read version: %w", classify(err))
+	}
+	return nil
 }
 
 // Close gives up the idle connections.

@@ -19,6 +19,13 @@ const systemType = "nats"
 // requestTimeout bounds one request, with its answer.
 const requestTimeout = 5 * time.Second
 
+// How often a request looks whether the client has reconnected, and how long it
+// does so.
+const (
+	reconnectPoll     = 20 * time.Millisecond
+	reconnectPatience = 3 * time.Second
+)
+
 func init() {
 	driver.RegisterSystem(systemType, open)
 }
@@ -85,11 +92,11 @@ func (c *connection) Close() error {
 // request sends a message and returns the answer. An error that wraps
 // driver.ErrDenied is final; whether any other had an effect is not known.
 func (c *connection) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, error) {
-	if err := c.ready(); err != nil {
-		return nil, fmt.Errorf("request %q: %w", msg.Subject, err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	if err := c.connect(ctx); err != nil {
+		return nil, fmt.Errorf("request %q: %w", msg.Subject, err)
+	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	w := &waiter{subject: msg.Subject, end: end}
@@ -109,6 +116,36 @@ func (c *connection) request(ctx context.Context, msg *nats.Msg) (*nats.Msg, err
 		err = cause
 	}
 	return nil, fmt.Errorf("request %q: %w", msg.Subject, err)
+}
+
+// Reach waits for the connection and for the answer to a ping.
+func (c *connection) Reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if err := c.connect(ctx); err != nil {
+		return err
+	}
+	return c.client.FlushWithContext(ctx)
+}
+
+// connect waits while the client is about to reconnect, which takes it a moment
+// after every break. A refusal is final at once.
+func (c *connection) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, reconnectPatience)
+	defer cancel()
+	tick := time.NewTicker(reconnectPoll)
+	defer tick.Stop()
+	for {
+		err := c.ready()
+		if !errors.Is(err, nats.ErrDisconnected) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
 }
 
 // ready says why a request would not be answered.

@@ -19,6 +19,14 @@ const maxNote = 4000
 // statusResolved is the status of an incident that is over.
 const statusResolved = "resolved"
 
+// Reach lists one incident.
+func (c *Client) Reach(ctx context.Context) error {
+	_, err := call(ctx, "list incidents", func(ctx context.Context) (*pagerduty.ListIncidentsResponse, error) {
+		return c.api.ListIncidentsWithContext(ctx, pagerduty.ListIncidentsOptions{Limit: 1})
+	})
+	return err
+}
+
 // Open lists the incidents that are triggered or acknowledged now, each as a
 // page of kind incident.PageReconciled. Its event ID is made of what the
 // incident shows, so that an incident that has not changed since the last time

@@ -136,6 +136,13 @@ func New(s Settings) (*Conn, error) {
 	return &Conn{api: v1.NewAPI(c), client: client, timeout: s.Timeout, lookback: s.Lookback}, nil
 }
 
+// Reach evaluates a constant.
+func (c *Conn) Reach(ctx context.Context) error {
+	now := time.Now()
+	_, err := c.QueryRange(ctx, "vector(1)", now.Add(-time.Second), now, time.Second)
+	return err
+}
+
 // credentialHeaders are not for the settings, which are no place for a secret.
 var credentialHeaders = []string{"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key"}
 

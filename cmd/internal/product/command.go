@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
@@ -63,7 +64,7 @@ func (p *program) root() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.PersistentFlags().StringVarP(&p.config, "config", "c", p.getenv("BACKOUT_CONFIG"), "configuration `file` (BACKOUT_CONFIG)")
-	root.AddCommand(p.serveCommand(), p.doctorCommand(), p.runbookCommand(), p.policyCommand(), p.ledgerCommand())
+	root.AddCommand(p.versionCommand(), p.serveCommand(), p.doctorCommand(), p.runbookCommand(), p.policyCommand(), p.ledgerCommand())
 	root.AddCommand(p.incidentCommands()...)
 	return root
 }
@@ -107,6 +108,34 @@ func (p *program) logger(c LogConfig) *slog.Logger {
 		return slog.New(slog.NewTextHandler(p.stderr, opts))
 	}
 	return slog.New(slog.NewJSONHandler(p.stderr, opts))
+}
+
+func (p *program) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print what this program was built from", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(p.stdout, "%s %s\n", p.name, version())
+			return err
+		},
+	}
+}
+
+// version is the version of the module, the commit where it is known, and Go's.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "of unknown origin"
+	}
+	out := info.Main.Version
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			out += " " + s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			out += " and uncommitted changes"
+		}
+	}
+	return out + " " + info.GoVersion
 }
 
 func (p *program) serveCommand() *cobra.Command {

@@ -56,11 +56,7 @@ func (p *program) doctor(ctx context.Context) error {
 	}
 	_, _ = fmt.Fprintln(p.stdout, "reachable:")
 	for _, s := range c.Systems {
-		set, err := driver.Open(ctx, []driver.System{{Name: s.Name, Type: s.Type, Decode: s.Settings.Decode}})
-		check(fmt.Sprintf("system %s (%s)", s.Name, s.Type), err)
-		if err == nil {
-			_ = set.Close()
-		}
+		check(fmt.Sprintf("system %s (%s)", s.Name, s.Type), reach(ctx, s))
 	}
 	_, err = openVendors(c, rules.Catalogue, p.logger(c.Log))
 	check("secrets of Slack, PagerDuty and GitHub", err)
@@ -72,6 +68,17 @@ func (p *program) doctor(ctx context.Context) error {
 		return fmt.Errorf("%d checks failed", bad)
 	}
 	return nil
+}
+
+// reach connects to a system and asks it for something harmless.
+func reach(ctx context.Context, s SystemConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	set, err := driver.Open(ctx, []driver.System{{Name: s.Name, Type: s.Type, Decode: s.Settings.Decode}})
+	if err != nil {
+		return err
+	}
+	return errors.Join(set.Reach(ctx, s.Name), set.Close())
 }
 
 func dialTCP(ctx context.Context, address string) error {

@@ -30,6 +30,9 @@ import (
 	"github.com/backout/backout/workflows/worker/codec"
 )
 
+// maxHeader bounds what one request may send before its body, in bytes.
+const maxHeader = 64 << 10
+
 // Role says which part of Backout a process is.
 type Role string
 
@@ -87,7 +90,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	switch o.Role {
 	case RoleBot, RoleWorker, RoleAll:
 	default:
-		return nil, fmt.Errorf("start: unknown role %q, want bot, worker or all", o.Role)
+		return nil, fmt.Errorf("start: %w: unknown role %q, want bot, worker or all", errUsage, o.Role)
 	}
 	s := &Server{failed: make(chan error, 4), URL: o.Config.URL}
 	defer func() {
@@ -242,7 +245,7 @@ func (s *Server) serve(ctx context.Context, address string, h http.Handler) erro
 		return fmt.Errorf("listen on %q: %w", address, err)
 	}
 	s.Address = l.Addr().String()
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: maxHeader}
 	go func() {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("serve on %q: %w", address, err)
