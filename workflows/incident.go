@@ -38,8 +38,9 @@ func Incident(ctx workflow.Context, in incident.IncidentInput) error {
 		return temporal.NewNonRetryableApplicationError("the key names no incident", incident.ErrTypeInvalid, nil)
 	}
 	cancelled := ctx.Done()
-	ctx, done := workflow.NewDisconnectedContext(ctx)
-	defer done()
+	// It is never cancelled, also not at the end: what runs beside the main loop
+	// ends with the run, and must not take the end for a failure.
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	r := newIncidentRun(ctx, in)
 	if err := r.setHandlers(ctx); err != nil {
 		return err
@@ -122,6 +123,7 @@ func (r *incidentRun) run(ctx workflow.Context) error {
 	workflow.Go(ctx, r.keepCard)
 	workflow.Go(ctx, r.keepCalling)
 	workflow.Go(ctx, r.keepPostmortem)
+	workflow.Go(ctx, r.keepLooking)
 	workflow.Go(ctx, r.watchRollback)
 	for {
 		r.awaitWork(ctx)

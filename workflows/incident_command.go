@@ -12,8 +12,7 @@ import (
 // command takes a command other than a decision.
 func (r *incidentRun) command(ctx workflow.Context, q incident.CommandRequest) (incident.Result, error) {
 	r.updates++
-	ctx, done := workflow.NewDisconnectedContext(ctx)
-	defer done()
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	if err := r.mutex.Lock(ctx); err != nil {
 		return incident.Result{}, err
 	}

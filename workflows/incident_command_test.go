@@ -156,6 +156,39 @@ func TestOptionsThatCanNotBeWorkedOutPageOnceUntilTheyCan(t *testing.T) {
 	require.Len(t, w.escalate, 2, "once for each time that it broke: %v", w.escalate)
 }
 
+// TestASystemThatDidNotAnswerIsAskedAgain is a source that was reconnecting when
+// the page came: nobody has to think of refreshing.
+func TestASystemThatDidNotAnswerIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		until int
+		looks int
+	}{{"it comes back", 3, 3}, {"it stays away", 1000, 9}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			n := 0
+			w.collect = func(activities.CollectInput) (activities.CollectResult, error) {
+				got := activities.CollectResult{Service: "checkout", Ranking: incident.Ranking{Likely: -1}, DecideWithin: 10 * time.Minute}
+				if n++; n < tt.until {
+					got.Incomplete = true
+				} else {
+					got.Options = []incident.Option{option(t, "o1")}
+				}
+				return got, nil
+			}
+			update(w, 0, incident.UpdatePage, "p1", page("p1", incident.PageTriggered, 0))
+			var soon int
+			w.env.RegisterDelayedCallback(func() { soon = n }, 20*time.Second)
+			resolved(w, 2*time.Hour)
+			w.run(t)
+			require.Equal(t, 3, soon, "twice within twenty seconds")
+			require.Equal(t, tt.looks, n)
+		})
+	}
+}
+
 func TestAPageThatCanNotBeMadeIsSaid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -164,13 +197,19 @@ func TestAPageThatCanNotBeMadeIsSaid(t *testing.T) {
 		return temporal.NewNonRetryableApplicationError("it did not come from the pager", incident.ErrTypeInvalid, nil)
 	}
 	update(w, 0, incident.UpdatePage, "p1", page("p1", incident.PageTriggered, 0))
+	w.collect = func(in activities.CollectInput) (activities.CollectResult, error) {
+		return activities.CollectResult{Service: "checkout", Ranking: incident.Ranking{Likely: -1}, Options: []incident.Option{option(t, "o1")}, Notes: []string{"as of " + in.Now.Format(time.TimeOnly)}, DecideWithin: time.Hour}, nil
+	}
 	command(w, time.Minute, "c1", incident.VerbEscalate)
+	command(w, 30*time.Minute, "c2", incident.VerbRefresh)
 	var early incident.View
 	w.env.RegisterDelayedCallback(func() { early = w.view(t) }, 2*time.Minute+30*time.Second)
 	resolved(w, time.Hour)
 	v := w.run(t)
 	require.Contains(t, strings.Join(early.Notes, " "), "could not be paged yet; page them by hand")
-	require.Contains(t, strings.Join(v.Notes, " "), "could not be paged; page them by hand")
+	require.Contains(t, strings.Join(v.Notes, " "), "could not be paged; page them by hand", "a refresh does not hide it")
+	require.Contains(t, v.Notes, "as of 03:30:00")
+	require.NotContains(t, v.Notes, "as of 03:00:00")
 }
 
 // TestADecisionDoesNotWaitForARefresh is a click while slow sources are being

@@ -17,8 +17,7 @@ const refusedCheck = "refused"
 // decide takes one person's answer to one plan.
 func (r *incidentRun) decide(ctx workflow.Context, q incident.DecideRequest) (incident.Result, error) {
 	r.updates++
-	ctx, done := workflow.NewDisconnectedContext(ctx)
-	defer done()
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	if err := r.mutex.Lock(ctx); err != nil {
 		return incident.Result{}, err
 	}

@@ -49,7 +49,7 @@ func (r *incidentRun) collect(ctx workflow.Context) {
 // notCollected says that the options could not be worked out. Those offered
 // before stay.
 func (r *incidentRun) notCollected(ctx workflow.Context, why string, alone bool) {
-	r.note("Options could not be worked out: " + why + ". Refresh to try again.")
+	r.noteOptions("Options could not be worked out: " + why + ". Refresh to try again.")
 	r.event(ctx, incident.EventOptions, workflow.Now(ctx), "", "options could not be worked out: "+why, nil)
 	r.changed()
 	if alone {
@@ -61,10 +61,8 @@ func (r *incidentRun) notCollected(ctx workflow.Context, why string, alone bool)
 
 func (r *incidentRun) offer(ctx workflow.Context, got activities.CollectResult, redo, alone bool) {
 	v := r.view()
-	v.Service, v.Team, v.Ranking, v.Options, v.Notes = got.Service, got.Team, got.Ranking, got.Options, nil
-	for _, n := range got.Notes {
-		r.note(n)
-	}
+	v.Service, v.Team, v.Ranking, v.Options = got.Service, got.Team, got.Ranking, got.Options
+	r.noteOptions(got.Notes...)
 	r.refuseAgain()
 	if !r.stillWaiting() {
 		v.Waiting = ""
@@ -77,7 +75,62 @@ func (r *incidentRun) offer(ctx workflow.Context, got activities.CollectResult, 
 	r.forget(causeNoOptions)
 	r.setPhase(ctx, incident.PhaseDeciding)
 	r.armDeadline(now, got, redo && alone)
+	r.lookAgain(now, got)
 	r.changed()
+}
+
+// noteOptions puts the notes about the options in place of those before. What
+// else people should know stays.
+func (r *incidentRun) noteOptions(notes ...string) {
+	v := r.view()
+	v.Notes = slices.DeleteFunc(v.Notes, func(n string) bool { return slices.Contains(r.state.OptionNotes, n) })
+	r.state.OptionNotes = nil
+	for _, n := range notes {
+		n = truncate(n, maxEventText)
+		r.state.OptionNotes = append(r.state.OptionNotes, n)
+		r.note(n)
+	}
+}
+
+// Looking again for a way out, because a system did not answer: soon at first,
+// and not for ever.
+const (
+	firstLookAgain = 5 * time.Second
+	maxLooksAgain  = 8
+)
+
+// lookAgain has the options worked out again by itself when there is none to
+// choose and a system did not answer.
+func (r *incidentRun) lookAgain(now time.Time, got activities.CollectResult) {
+	r.state.LookAgain = time.Time{}
+	if !got.Incomplete || r.choosable() {
+		r.state.Looks = 0
+		return
+	}
+	if r.state.Looks < maxLooksAgain {
+		r.state.LookAgain = now.Add(firstLookAgain << r.state.Looks)
+		r.state.Looks++
+	}
+}
+
+// keepLooking asks for fresh options when it is time.
+func (r *incidentRun) keepLooking(ctx workflow.Context) {
+	for workflow.Await(ctx, func() bool { return !r.state.LookAgain.IsZero() }) == nil {
+		at := r.state.LookAgain
+		_, _ = workflow.AwaitWithTimeout(ctx, max(at.Sub(workflow.Now(ctx)), time.Millisecond), func() bool { return !r.state.LookAgain.Equal(at) })
+		if !r.state.LookAgain.Equal(at) {
+			continue
+		}
+		r.state.LookAgain = time.Time{}
+		if r.undecided() && r.state.SourceKind != incident.PageResolved {
+			r.wanted.collect = true
+		}
+	}
+}
+
+// choosable reports whether there is an option that people may choose.
+func (r *incidentRun) choosable() bool {
+	return slices.ContainsFunc(r.view().Options, func(o incident.Option) bool { return !o.Blocked })
 }
 
 // refuseAgain keeps what was refused refused: the same plan is not offered
@@ -128,7 +181,7 @@ func (r *incidentRun) decisionWasOverdue(ctx workflow.Context) {
 	cause := fmt.Sprintf("undecided %d", r.state.DecideBy.UnixMilli())
 	r.state.DecideBy, r.state.Overdue = time.Time{}, true
 	reason := "nobody decided on a rollback in time"
-	if !slices.ContainsFunc(r.view().Options, func(o incident.Option) bool { return !o.Blocked }) {
+	if !r.choosable() {
 		reason = "none of the options can be chosen; the card says why"
 	}
 	if r.view().Waiting != "" {

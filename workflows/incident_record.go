@@ -155,9 +155,15 @@ func (r *incidentRun) keepCard(ctx workflow.Context) {
 	if r.published == 0 { // There is no card yet.
 		_, _ = workflow.AwaitWithTimeout(ctx, firstCard, func() bool { return r.view().Phase != incident.PhaseCollecting })
 	}
+	var last time.Time
 	for workflow.Await(ctx, func() bool { return r.published != r.view().Revision }) == nil {
+		// The pause comes before the next card, so that an incident at rest has
+		// no timer.
+		if rest := cardInterval - workflow.Now(ctx).Sub(last); !last.IsZero() && rest > 0 {
+			_ = workflow.Sleep(ctx, rest)
+		}
 		shown := *r.view()
-		began := workflow.Now(ctx)
+		last = workflow.Now(ctx)
 		var ref incident.CardRef
 		err := workflow.ExecuteActivity(cardOptions(ctx), act.PublishCard, shown).Get(ctx, &ref)
 		r.published = shown.Revision
@@ -165,11 +171,6 @@ func (r *incidentRun) keepCard(ctx workflow.Context) {
 			workflow.GetLogger(ctx).Error("Card could not be published.", "incident_id", shown.Key, "error", err)
 		} else {
 			r.view().Card = ref
-		}
-		if rest := cardInterval - workflow.Now(ctx).Sub(began); rest > 0 {
-			if workflow.Sleep(ctx, rest) != nil {
-				return
-			}
 		}
 	}
 }

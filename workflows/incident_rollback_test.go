@@ -177,7 +177,7 @@ func TestATrackerThatIsAwayDoesNotKeepAnIncidentOpen(t *testing.T) {
 	w.env.RegisterDelayedCallback(func() { closed = w.view(t) }, 11*time.Minute)
 	w.run(t)
 	require.Equal(t, incident.PhaseClosed, closed.Phase)
-	require.Equal(t, 2, count(w.calls, "WritePostmortem"), "and the draft is brought up to the end")
+	require.Equal(t, 2, w.count("WritePostmortem"), "and the draft is brought up to the end")
 }
 
 // TestCancellingInTemporal ends an incident without losing anything, and lets a

@@ -38,8 +38,7 @@ func Rollback(ctx workflow.Context, in incident.RollbackInput) (incident.Rollbac
 		r.view.Actions = append(r.view.Actions, incident.ActionView{Action: a, Status: incident.ActionPending})
 	}
 	cancelled := ctx.Done()
-	ctx, done := workflow.NewDisconnectedContext(ctx)
-	defer done()
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	r.watchCancel(ctx, cancelled)
 	r.run(ctx)
 	r.view.FinishedAt = workflow.Now(ctx)

@@ -120,7 +120,7 @@ func newWorld(t *testing.T) *world {
 	})
 	on(a.Escalate, func(_ context.Context, in activities.EscalateInput) error {
 		w.mu.Lock()
-		w.escalIDs = append(w.escalIDs, in.ID)
+		w.calls, w.escalIDs = append(w.calls, "Escalate"), append(w.escalIDs, in.ID)
 		w.mu.Unlock()
 		if w.call != nil {
 			if err := w.call(in); err != nil {

@@ -48,7 +48,7 @@ func (a *Activities) CollectOptions(ctx context.Context, in CollectInput) (Colle
 	books, notes := a.runbooksAround(svc)
 	out.Notes = append(out.Notes, notes...)
 	changes, notes := a.changes(ctx, books, in)
-	out.Notes = append(out.Notes, notes...)
+	out.Notes, out.Incomplete = append(out.Notes, notes...), len(notes) > 0
 	out.Ranking = runbooks.Rank(runbooks.RankInput{
 		Services: []string{svc.Name}, Catalogue: a.Catalogue, OnsetAt: in.OnsetAt, Changes: changes, Undoable: undoable(books),
 	})
@@ -69,6 +69,11 @@ func (a *Activities) CollectOptions(ctx context.Context, in CollectInput) (Colle
 	}
 	options = runbooks.Order(options, runbooks.OrderInput{Severity: in.Severity, Workload: svc.Workload, Ranking: out.Ranking})
 	out.Options = runbooks.AssignIDs(in.Previous, options)
+	for _, o := range out.Options {
+		out.Incomplete = out.Incomplete || slices.ContainsFunc(o.Preflight, func(c incident.Preflight) bool {
+			return c.Name == unanswered && c.Result == incident.PreflightBlocked
+		})
+	}
 	if len(books) == 0 {
 		out.Notes = append(out.Notes, fmt.Sprintf("No runbook matches %s.", svc.Name))
 	}
@@ -246,12 +251,15 @@ func (a *Activities) plan(ctx context.Context, key string, b serviceBook, spec r
 	})
 }
 
+// unanswered names the check that a driver answers.
+const unanswered = "system answers"
+
 // planStep asks one driver. A driver that fails blocks the option, with the
 // reason in sight.
 func (a *Activities) planStep(ctx context.Context, s runbooks.Step) runbooks.Planned {
 	blocked := func(err error) runbooks.Planned {
 		return runbooks.Planned{Blocked: true, Preflight: []incident.Preflight{{
-			Name: "system answers", Result: incident.PreflightBlocked, Reason: fmt.Sprintf("The state of %s could not be read: %s.", s.Target, said(err)),
+			Name: unanswered, Result: incident.PreflightBlocked, Reason: fmt.Sprintf("The state of %s could not be read: %s.", s.Target, said(err)),
 		}}}
 	}
 	inv, err := a.Systems.Inverse(s.Kind, s.Target.System)

@@ -45,6 +45,7 @@ func TestCollectOptions(t *testing.T) {
 	got, err := w.activities(t).CollectOptions(t.Context(), collectInput())
 	require.NoError(t, err)
 	require.Empty(t, got.Notes)
+	require.False(t, got.Incomplete)
 	require.Equal(t, "checkout", got.Service)
 	require.Equal(t, 10*time.Minute, got.DecideWithin)
 	require.Equal(t, 0, got.Ranking.Likely, got.Ranking.Reason)
@@ -142,6 +143,7 @@ func TestCollectOptionsCostsAFailingPartAlone(t *testing.T) {
 			got, err := w.activities(t).CollectOptions(t.Context(), collectInput())
 			require.NoError(t, err)
 			test.check(t, got)
+			require.True(t, got.Incomplete)
 			require.NotContains(t, fmt.Sprintf("%+v", got), "hunter2", "no secret of an error is shown")
 		})
 	}

@@ -33,6 +33,9 @@ type CollectResult struct {
 	Options []incident.Option `json:"options"`
 	// Notes are things people should know, such as a source that failed.
 	Notes []string `json:"notes,omitempty"`
+	// Incomplete says that a system did not answer, so that asking again may
+	// find more.
+	Incomplete bool `json:"incomplete,omitempty"`
 	// DecideWithin is how long people have before the next level is paged.
 	DecideWithin time.Duration `json:"decide_within"`
 }

@@ -155,6 +155,13 @@ type IncidentState struct {
 	// Unrecorded says that the ledger refused an event for good, so that
 	// nothing is executed any more.
 	Unrecorded bool `json:"unrecorded,omitempty"`
+	// LookAgain is when the options are worked out again because a system did
+	// not answer; Looks counts how often they were for that reason.
+	LookAgain time.Time `json:"look_again,omitzero"`
+	Looks     int       `json:"looks,omitempty"`
+	// OptionNotes are the notes in the view that the options brought; the next
+	// ones take their place.
+	OptionNotes []string `json:"option_notes,omitempty"`
 	// Pending are entries that the ledger may not have yet.
 	Pending []Entry `json:"pending,omitempty"`
 	// Unwritten says that the postmortem is to be written.
