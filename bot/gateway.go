@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
 
 	commonpb "go.temporal.io/api/common/v1"
 
@@ -25,6 +26,10 @@ var (
 	// ErrInvalid means that the message can never be taken.
 	ErrInvalid = errors.New("invalid message")
 )
+
+// taskTimeout is how long an incident stands still when a worker dies with a
+// task of it in hand. A task takes milliseconds.
+const taskTimeout = 5 * time.Second
 
 // resultWait is how long a page that Temporal has may take to be worked on
 // before the caller is told that it was taken, and no more.
@@ -110,7 +115,13 @@ func (g *Gateway) pageWithStart(ctx context.Context, key string, p incident.Page
 		TaskQueue:                incident.TaskQueue,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    reuse,
-	}, incident.WorkflowIncident, incident.IncidentInput{Key: key})
+		WorkflowTaskTimeout:      taskTimeout,
+		TypedSearchAttributes: temporal.NewSearchAttributes(
+			temporal.NewSearchAttributeKeyKeyword(incident.SearchPhase).ValueSet(string(incident.PhaseCollecting)),
+			temporal.NewSearchAttributeKeyKeyword(incident.SearchService).ValueSet(p.Service),
+			temporal.NewSearchAttributeKeyKeyword(incident.SearchSeverity).ValueSet(string(p.Severity)),
+		),
+	}, incident.WorkflowIncident, incident.IncidentInput{Key: key, Page: &p})
 	handle, err := g.client.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: start,
 		UpdateOptions: client.UpdateWorkflowOptions{

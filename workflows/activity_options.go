@@ -43,6 +43,15 @@ func collectOptions(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// decideAtOnce: one attempt inside the workflow task. While it runs nothing else
+// of this incident moves, so it is short.
+func decideAtOnce(ctx workflow.Context) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		ScheduleToCloseTimeout: time.Second,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+	})
+}
+
 // decideOptions: roles are asked of PagerDuty and Slack live. A person waits,
 // so after a few attempts the answer is no.
 func decideOptions(ctx workflow.Context) workflow.Context {

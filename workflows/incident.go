@@ -42,6 +42,9 @@ func Incident(ctx workflow.Context, in incident.IncidentInput) error {
 	// ends with the run, and must not take the end for a failure.
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	r := newIncidentRun(ctx, in)
+	if err := r.open(ctx, in); err != nil {
+		return err
+	}
 	if err := r.setHandlers(ctx); err != nil {
 		return err
 	}
@@ -81,6 +84,24 @@ type incidentRun struct {
 	cancelled bool
 	// updates counts what this run was sent.
 	updates int
+	// opening is the result ID of the page that the run was started with, until
+	// its sender has been answered.
+	opening string
+}
+
+// open takes the page that the incident was started with.
+func (r *incidentRun) open(ctx workflow.Context, in incident.IncidentInput) error {
+	if in.Page == nil || in.State != nil {
+		return nil
+	}
+	if err := r.fit(*in.Page); err != nil {
+		return temporal.NewNonRetryableApplicationError("the first page does not fit", incident.ErrTypeInvalid, err)
+	}
+	if _, err := r.page(ctx, *in.Page); err != nil {
+		return err
+	}
+	r.opening = pageResult(*in.Page)
+	return nil
 }
 
 func newIncidentRun(ctx workflow.Context, in incident.IncidentInput) *incidentRun {
@@ -96,6 +117,7 @@ func newIncidentRun(ctx workflow.Context, in incident.IncidentInput) *incidentRu
 		r.wanted.finish = r.view().Phase == incident.PhaseClosed
 		return r
 	}
+	r.indexed = indexedAtStart(ctx)
 	r.state = incident.IncidentState{
 		View: incident.View{
 			Key: in.Key, Phase: incident.PhaseCollecting, PagedAt: workflow.Now(ctx).UTC(),

@@ -184,6 +184,16 @@ func (r *incidentRun) setPhase(ctx workflow.Context, p incident.Phase) {
 	r.index(ctx)
 }
 
+// indexedAtStart is what the start itself told Temporal's lists.
+func indexedAtStart(ctx workflow.Context) [3]string {
+	have := workflow.GetTypedSearchAttributes(ctx)
+	var out [3]string
+	for i, key := range []temporal.SearchAttributeKeyKeyword{searchPhase, searchService, searchSeverity} {
+		out[i], _ = have.GetKeyword(key)
+	}
+	return out
+}
+
 // index tells Temporal's lists where the incident stands, if that is news.
 func (r *incidentRun) index(ctx workflow.Context) {
 	v := r.view()

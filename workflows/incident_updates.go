@@ -27,12 +27,7 @@ func (r *incidentRun) setHandlers(ctx workflow.Context) error {
 		return err
 	}
 	if err := workflow.SetUpdateHandlerWithOptions(ctx, incident.UpdatePage, r.page, workflow.UpdateHandlerOptions{
-		Validator: func(p incident.Page) error {
-			if incident.Key(p.Source, p.IncidentID) != r.view().Key {
-				return fmt.Errorf("validate page: it is about another incident")
-			}
-			return p.Validate()
-		},
+		Validator: r.fit,
 	}); err != nil {
 		return err
 	}
@@ -46,13 +41,27 @@ func (r *incidentRun) setHandlers(ctx workflow.Context) error {
 	})
 }
 
+// fit refuses a page that is malformed or about another incident.
+func (r *incidentRun) fit(p incident.Page) error {
+	if incident.Key(p.Source, p.IncidentID) != r.view().Key {
+		return fmt.Errorf("validate page: it is about another incident")
+	}
+	return p.Validate()
+}
+
+// pageResult is the ID of the result of a page.
+func pageResult(p incident.Page) string { return "page:" + p.EventID }
+
 // page takes one event of the source. The same event twice is one event, and
 // an older event never undoes a newer one.
 func (r *incidentRun) page(ctx workflow.Context, p incident.Page) (incident.Result, error) {
 	r.updates++
-	id := "page:" + p.EventID
+	id := pageResult(p)
 	if res, ok := r.state.Results[id]; ok {
-		res.Outcome = incident.OutcomeDuplicate
+		if id != r.opening {
+			res.Outcome = incident.OutcomeDuplicate
+		}
+		r.opening = ""
 		return res, nil
 	}
 	if p.Title = truncate(p.Title, incident.MaxTitle); len(p.URL) > maxURL {

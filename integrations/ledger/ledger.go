@@ -12,19 +12,21 @@ import (
 
 	_ "modernc.org/sqlite" // the database driver
 
+	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/workflows/incident"
 )
 
 // Errors that callers branch on.
 var (
 	// ErrConflict means that an entry with this ID is there with other
-	// content.
-	ErrConflict = errors.New("the ledger holds another entry under this ID")
+	// content. It is final: it wraps driver.ErrInvalid.
+	ErrConflict = fmt.Errorf("%w: the ledger holds another entry under this ID", driver.ErrInvalid)
 	// ErrTampered means that the end of the ledger does not agree with its
 	// head file or with itself, so that nothing is appended to it.
 	ErrTampered = errors.New("the ledger was tampered with")
-	// ErrInvalid means that an entry is not fit to be recorded.
-	ErrInvalid = errors.New("invalid entry")
+	// ErrInvalid means that an entry is not fit to be recorded. It is final: it
+	// wraps driver.ErrInvalid.
+	ErrInvalid = fmt.Errorf("%w: the entry is not fit to be recorded", driver.ErrInvalid)
 	// ErrReadOnly means that the ledger was opened by OpenReadOnly.
 	ErrReadOnly = errors.New("the ledger is open for reading only")
 	// ErrNotFound means that no entry has that ID.

@@ -34,6 +34,11 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 		if was.ID != in.Request.DecisionID {
 			return DecideResult{}, asActivityError(fmt.Errorf("read %q: %w: it is another decision", in.EventID, driver.ErrInvalid))
 		}
+		if in.VoidBefore.After(was.At) && (was.Outcome == incident.OutcomeApproved || was.Outcome == incident.OutcomeWaiting) {
+			// It was recorded, but not taken before the command changed hands.
+			was.Outcome, was.Sentence = incident.OutcomeStale, "the command changed hands meanwhile; nothing was done; decide again"
+			return DecideResult{Decision: was.Decision}, nil
+		}
 		return DecideResult{Decision: was.Decision, Waiting: was.Waiting, Approvers: was.Approvers}, nil
 	}
 	d := incident.Decision{

@@ -23,7 +23,16 @@ func OptionsText(c CollectResult) string {
 			open++
 		}
 	}
-	return fmt.Sprintf("%d options, %d of them open. %s", len(c.Options), open, c.Ranking.Reason)
+	options := fmt.Sprintf("%d options, %d of them open", len(c.Options), open)
+	switch {
+	case len(c.Options) == 0:
+		options = "no option"
+	case len(c.Options) == 1 && open == 1:
+		options = "1 option"
+	case len(c.Options) == 1:
+		options = "1 option, which is blocked"
+	}
+	return options + ". " + c.Ranking.Reason
 }
 
 // ManifestText is the line of captured evidence.

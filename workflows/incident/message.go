@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"regexp"
@@ -78,6 +79,14 @@ func ReconcileID(source Source) string { return "reconcile/" + string(source) }
 // EventID is the n-th event of an incident or rollback.
 func EventID(prefix string, n int) string { return fmt.Sprintf("%s/e%d", prefix, n) }
 
+// DecisionEventID is the event of a person's answer. It follows from the answer
+// alone: the same answer is the same event however often it is worked on, and
+// another answer never is.
+func DecisionEventID(prefix, decisionID string) string {
+	sum := sha256.Sum256([]byte(decisionID))
+	return fmt.Sprintf("%s/d%x", prefix, sum[:6])
+}
+
 // keyPattern is what an incident key may look like. It is stricter than
 // Temporal, so that a key is safe in URLs, file names and messages.
 var keyPattern = regexp.MustCompile(`^(pagerduty|alertmanager|slack|cli)/[A-Za-z0-9._-]{1,128}$`)
@@ -116,10 +125,14 @@ func RollbackOf(rollbackID, key string) bool {
 	return strings.HasPrefix(rollbackID, "rollback/"+key+"/")
 }
 
-// IncidentInput starts an Incident workflow. The first page follows as an
-// update, in the same call.
+// IncidentInput starts an Incident workflow. The first page also follows as an
+// update, in the same call, so that its sender learns what became of it.
 type IncidentInput struct {
 	Key string `json:"key"`
+	// Page is the first page; nil over a continue-as-new. The start and the
+	// update are two writes: with the page in the first, an incident that began
+	// knows what it is about whatever happens in between.
+	Page *Page `json:"page,omitempty"`
 	// State carries an incident over a continue-as-new; nil at the start.
 	State *IncidentState `json:"state,omitempty"`
 }

@@ -143,12 +143,18 @@ func (j sliJudge) objective() string {
 	return string(j.sli.Objective.Comparison) + " " + j.value(j.sli.Objective.Bound)
 }
 
-// value is a number with the SLI's unit.
+// value is a number with the SLI's unit, as people say it.
 func (j sliJudge) value(v float64) string {
-	if j.sli.Unit == "" {
+	switch j.sli.Unit {
+	case "":
 		return number(v)
+	case "ratio":
+		return number(v*100) + " %"
+	case "seconds":
+		return number(v) + " s"
+	default:
+		return number(v) + " " + j.sli.Unit
 	}
-	return number(v) + " " + j.sli.Unit
 }
 
 // number has at most four significant digits, without an exponent where people
