@@ -58,7 +58,7 @@ func build() (string, error) {
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}
-	cmd := exec.Command("go", "build", "-o", path, "github.com/backout/backout/cmd/backout") //nolint:gosec,noctx // Built once for all tests of the process.
+	cmd := exec.Command("go", "build", "-o", path, "github.com/backout/backout/cmd/backout")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", errors.Join(fmt.Errorf("build backout: %w\n%s", err, out), os.RemoveAll(dir))
 	}

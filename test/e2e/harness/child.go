@@ -52,9 +52,29 @@ func newChild(t testing.TB, dir, name, listen string, args ...string) *Child {
 		c.Kill()
 		if t.Failed() {
 			t.Logf("log of %s (%s):\n%s", name, c.logPath, c.Log())
+			keep(t, c.logPath)
 		}
 	})
 	return c
+}
+
+// LogsVariable names the environment variable with a folder to which the whole
+// logs of failed tests are copied; without it they are gone with the test.
+const LogsVariable = "BACKOUT_TEST_LOGS"
+
+func keep(t testing.TB, path string) {
+	t.Helper()
+	folder := os.Getenv(LogsVariable)
+	if folder == "" {
+		return
+	}
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, strings.ReplaceAll(t.Name(), "/", "-")+"-"+filepath.Base(path)), content, 0o600)
+	}
+	if err != nil {
+		t.Logf("keep log: %v", err)
+	}
 }
 
 // environment is this process's, without what would configure a child.
@@ -88,7 +108,7 @@ func (c *Child) Launch() error {
 		return fmt.Errorf("open log: %w", err)
 	}
 	// The process outlives the contexts of those who start it.
-	cmd := exec.Command(Binary(c.t), c.args...) //nolint:gosec,noctx // The binary under test.
+	cmd := exec.Command(Binary(c.t), c.args...)
 	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, c.env
 	err = cmd.Start()
 	_ = log.Close()

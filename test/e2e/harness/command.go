@@ -12,13 +12,12 @@ import (
 // Run runs the binary as a person at the command line would, with the world's
 // configuration. The error is about running it, not about its exit status.
 func (w *World) Run(ctx context.Context, args ...string) (code int, stdout, stderr string, err error) {
-	cmd := exec.CommandContext(ctx, Binary(w.T), args...) //nolint:gosec // The binary under test.
+	cmd := exec.CommandContext(ctx, Binary(w.T), args...)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	cmd.Env = append(environment(), "BACKOUT_CONFIG="+filepath.Join(w.Home, "backout.yaml"))
 	err = cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode(), out.String(), errOut.String(), nil
 	}
 	if err != nil {

@@ -39,7 +39,7 @@ func (w *World) writeFiles() {
 }
 
 // APIToken opens the API of the product for Ada.
-const APIToken = "e2e-api-token-of-ada-which-is-long-enough" //nolint:gosec // Opens the child only.
+const APIToken = "e2e-api-token-of-ada-which-is-long-enough"
 
 // workerListen is where the worker listens with Split.
 func (w *World) workerListen() string {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -81,7 +80,7 @@ func (w *World) Dial() client.Client {
 	require.NoError(w.T, err)
 	c, err := worker.Dial(w.T.Context(), worker.DialOptions{
 		Address: w.temporalAddress(), Namespace: client.DefaultNamespace, Codec: cdc, Identity: "test",
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(w.T, err)
 	w.T.Cleanup(c.Close)

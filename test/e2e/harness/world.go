@@ -22,10 +22,10 @@ import (
 
 // Names and credentials of the world. They open nothing but this world.
 const (
-	WebhookSecret   = "e2e-webhook-secret" //nolint:gosec // Opens the stand-in only.
-	RotatedSecret   = "e2e-rotated-secret" //nolint:gosec // Opens the stand-in only.
-	pagerToken      = "e2e-pagerduty"      //nolint:gosec // Opens the stand-in only.
-	githubToken     = "e2e-github"         //nolint:gosec // Opens the stand-in only.
+	WebhookSecret   = "e2e-webhook-secret"
+	RotatedSecret   = "e2e-rotated-secret"
+	pagerToken      = "e2e-pagerduty"
+	githubToken     = "e2e-github"
 	SlackTeam       = "T0SHOP"
 	Channel         = "C0INCIDENTS"
 	PostmortemsRepo = "shop/postmortems"

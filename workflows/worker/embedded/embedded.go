@@ -30,8 +30,9 @@ const (
 	// postmortems take.
 	DefaultRetention = 30 * 24 * time.Hour
 
-	// MinRetention is the shortest retention that is accepted.
-	MinRetention = time.Hour
+	// MinRetention is the shortest retention that is accepted: as long as a page
+	// may be late, so that none begins an incident that was over.
+	MinRetention = 7 * 24 * time.Hour
 
 	// UIOff as a UIPort starts no Web UI.
 	UIOff = -1

@@ -99,12 +99,12 @@ func TestNamespaceFollowsOptions(t *testing.T) {
 		{
 			name: "an existing one gets the new retention and the missing attribute",
 			opts: embedded.Options{
-				Retention: 48 * time.Hour,
+				Retention: 9 * 24 * time.Hour,
 				SearchAttributes: map[string]enumspb.IndexedValueType{
 					"BackoutService": keyword, "BackoutTier": number,
 				},
 			},
-			retention: 48 * time.Hour,
+			retention: 9 * 24 * time.Hour,
 			want:      map[string]enumspb.IndexedValueType{"BackoutService": keyword, "BackoutTier": number},
 		},
 	}
