@@ -112,48 +112,6 @@ func killIn(t *testing.T, goals *goals, first bool) {
 	require.Contains(t, out, "ok: ")
 }
 
-// goals are the events at which the product is to be killed, by label.
-type goals struct {
-	// recorded is closed when wanted is there, sorted.
-	recorded chan struct{}
-	wanted   []string
-
-	mu      sync.Mutex
-	covered map[string]bool
-}
-
-// missing are the labels of the events at which no product was killed yet.
-func (g *goals) missing() []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var out []string
-	for _, l := range g.wanted {
-		if !g.covered[l] {
-			out = append(out, l)
-		}
-	}
-	return out
-}
-
-// lacks reports whether one of the labels is missing.
-func (g *goals) lacks(labels []string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.ContainsFunc(labels, func(l string) bool {
-		_, wanted := slices.BinarySearch(g.wanted, l)
-		return wanted && !g.covered[l]
-	})
-}
-
-// reach notes the labels of the events at which a product was killed.
-func (g *goals) reach(labels []string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, l := range labels {
-		g.covered[l] = true
-	}
-}
-
 // killer kills the product of a world.
 type killer struct {
 	w       *harness.World
@@ -367,16 +325,16 @@ func (k *killer) step(ctx context.Context) {
 // have been halted while it changed the file, and must then go on for anybody
 // to read it.
 func (k *killer) lookBriefly(ctx context.Context) (halted bool) {
-	looked := make(chan error, 1)
-	go func() { looked <- k.look(ctx) }()
+	looked := make(chan bool, 1)
+	go func() { looked <- k.look(ctx) == nil }()
 	select {
-	case err := <-looked:
-		return err == nil
+	case ok := <-looked:
+		return ok
 	case <-time.After(brief):
 	}
 	require.NoError(k.w.T, k.w.Product.Signal(syscall.SIGCONT))
 	k.blind++
-	_ = <-looked
+	<-looked
 	return false
 }
 
