@@ -46,7 +46,7 @@ const (
 	again   = 200 * time.Millisecond
 	decided = 30 * time.Second
 	// budget is how long killing may go on.
-	budget = 4 * time.Minute
+	budget = 12 * time.Minute
 )
 
 // The product is killed with SIGKILL at every event of a recorded rollback and
