@@ -126,16 +126,16 @@ func version() string {
 	if !ok {
 		return "of unknown origin"
 	}
-	out := info.Main.Version
+	revision, modified := "", ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
-			out += " " + s.Value
+			revision = " " + s.Value
 		case s.Key == "vcs.modified" && s.Value == "true":
-			out += " and uncommitted changes"
+			modified = " and uncommitted changes"
 		}
 	}
-	return out + " " + info.GoVersion
+	return info.Main.Version + revision + modified + " " + info.GoVersion
 }
 
 func (p *program) serveCommand() *cobra.Command {
