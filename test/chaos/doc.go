@@ -6,5 +6,6 @@
 //
 // It has no code of its own besides its tests; the world that they live in is
 // test/e2e/harness. Halting a process to look at what it has written needs a
-// Unix.
+// Unix, and a test binary without the race detector, which is too slow to look
+// while anything is still as it was.
 package chaos

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !race
 
 package chaos_test
 
@@ -13,9 +13,17 @@ type goals struct {
 	recorded chan struct{}
 	wanted   []string
 
+	once    sync.Once
 	mu      sync.Mutex
 	covered map[string]bool
 }
+
+func newGoals() *goals {
+	return &goals{recorded: make(chan struct{}), covered: map[string]bool{}}
+}
+
+// done ends the recording.
+func (g *goals) done() { g.once.Do(func() { close(g.recorded) }) }
 
 // missing are the labels of the events at which no product was killed yet.
 func (g *goals) missing() []string {
