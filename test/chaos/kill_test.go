@@ -30,7 +30,7 @@ const (
 	// incidents each has under way at a time, and services how many in all.
 	worlds   = 2
 	flying   = 14
-	services = 64
+	services = 128
 	// apart is the pause between two pages.
 	apart = 100 * time.Millisecond
 	// slice is how long the product runs between two looks at its histories,
