@@ -52,6 +52,8 @@ func plain(v any) any {
 	return v
 }
 
+// TestExamplesParseValidateAndLintClean leaves the names of kinds, sources and
+// collectors to cmd/internal/product, which knows those that are registered.
 func TestExamplesParseValidateAndLintClean(t *testing.T) {
 	t.Parallel()
 	files, err := runbooks.Examples()
@@ -65,7 +67,21 @@ func TestExamplesParseValidateAndLintClean(t *testing.T) {
 		require.NoError(t, validate(t, s, f.Content), f.Name)
 		all = append(all, r)
 	}
-	require.Empty(t, runbooks.Lint(all, lintInput(t)))
+	in := lintInput(t)
+	in.Kinds, in.Sources, in.Collectors = nil, nil, nil
+	in.Now = newest(all)
+	require.Empty(t, runbooks.Lint(all, in))
+}
+
+// newest is the latest review: runbooks do not go stale in a test.
+func newest(all []*runbooks.Runbook) time.Time {
+	var latest time.Time
+	for _, r := range all {
+		if r.Metadata.Reviewed.After(latest) {
+			latest = r.Metadata.Reviewed
+		}
+	}
+	return latest
 }
 
 func TestParseRunbook(t *testing.T) {

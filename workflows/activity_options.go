@@ -122,6 +122,16 @@ func executeOptions(ctx workflow.Context, a incident.Action) workflow.Context {
 	})
 }
 
+// keepOptions: one activity follows all targets for as long as it may; a worker
+// that died is noticed by the missing heartbeat, and the next one goes on.
+func keepOptions(ctx workflow.Context, lasting time.Duration) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: lasting + time.Minute,
+		HeartbeatTimeout:    heartbeatTimeout,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 250 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second},
+	})
+}
+
 // measureOptions: one look at the SLIs. A Prometheus that does not answer is
 // an unknown verdict, not an error, so few attempts are enough.
 func measureOptions(ctx workflow.Context) workflow.Context {

@@ -116,6 +116,25 @@ type ChangeQuery struct {
 	Since, Until time.Time
 }
 
+// Recorder keeps the states of targets whose system keeps no history of them, so
+// that there is something to go back to. It is registered under the name of the
+// kind of inverse that goes back there. Implementations are safe for concurrent use,
+// also by several processes.
+type Recorder interface {
+	// Record captures the present state of a target, if the latest captured one is
+	// another, and returns it. Recording twice is recording once.
+	Record(ctx context.Context, target incident.Target) (incident.State, error)
+	// Watch captures the present state of a target and then every state that it
+	// takes on, until the context ends, whose error it returns. A target that is
+	// missing, and a system that is away, are waited for. What waiting can not mend
+	// ends it with a final error.
+	Watch(ctx context.Context, target incident.Target) error
+	// Check reports what keeps the states of a target from being captured, such as
+	// a missing right, and a present state that was not captured. It changes
+	// nothing. A target that is missing is an error wrapping ErrNotFound.
+	Check(ctx context.Context, target incident.Target) error
+}
+
 // Collector captures evidence.
 type Collector interface {
 	// Collect captures what the request names. It changes nothing. What could

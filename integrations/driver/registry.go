@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,8 +33,16 @@ type Descriptor struct {
 	Layer string
 	// TargetForm shows how a path is spelled, such as "<bucket>/<key>".
 	TargetForm string
+	// Forms are the forms of a target that the kind treats apart, each of which has
+	// a case of its own in the law suite, such as "StatefulSet". None means that all
+	// targets are alike.
+	Forms []string
 	// Reversible says that the inverse of the inverse is the swapped action.
 	Reversible bool
+	// OneWay says, for people, which targets of a reversible kind have no way back
+	// all the same, such as "a deployment that failed"; each plan says it of its own
+	// target. Empty means that all have one. Of another kind it says why none has.
+	OneWay string
 	// WontRevert lists what the kind never reverts, for people.
 	WontRevert []string
 	// Permission is the least that the credential needs, as a rule, a scope or
@@ -62,6 +71,7 @@ var (
 	sources     = map[string]portKind[ChangeSource]{}
 	collectors  = map[string]portKind[Collector]{}
 	probes      = map[string]portKind[Probe]{}
+	recorders   = map[string]portKind[Recorder]{}
 )
 
 // RegisterSystem makes a system type known. C is the vendor's connection; if
@@ -96,6 +106,13 @@ func RegisterProbe[C any](kind, system string, open func(conn C) Probe) {
 	probes[kind] = portKind[Probe]{system: system, make: adapt(kind, open)}
 }
 
+// RegisterRecorder makes the recorder of a kind of inverse known. It panics on a
+// duplicate.
+func RegisterRecorder[C any](kind, system string, open func(conn C) Recorder) {
+	mustBeNew(recorders, kind)
+	recorders[kind] = portKind[Recorder]{system: system, make: adapt(kind, open)}
+}
+
 func mustBeNew[V any](m map[string]V, name string) {
 	if _, dup := m[name]; dup || name == "" {
 		panic(fmt.Sprintf("driver: kind %q is empty or registered twice", name))
@@ -128,12 +145,27 @@ func Describe(kind string) (Descriptor, bool) {
 	return k.desc, ok
 }
 
+// SystemTypes lists the registered system types, sorted.
+func SystemTypes() []string { return slices.Sorted(maps.Keys(systemTypes)) }
+
 // Known reports whether a name is registered as an inverse, change source,
 // collector or probe, for lint.
 func Known() (inverse, source, collector, probe []string) {
 	return slices.Sorted(maps.Keys(inverses)), slices.Sorted(maps.Keys(sources)),
 		slices.Sorted(maps.Keys(collectors)), slices.Sorted(maps.Keys(probes))
 }
+
+// SystemOf is the type of system that an inverse, change source, collector or probe
+// lives in; empty for a name that is not registered.
+func SystemOf(kind string) string {
+	if k, ok := inverses[kind]; ok {
+		return k.desc.System
+	}
+	return cmp.Or(sources[kind].system, collectors[kind].system, probes[kind].system)
+}
+
+// Recorded lists the kinds of inverse whose states a recorder keeps, sorted.
+func Recorded() []string { return slices.Sorted(maps.Keys(recorders)) }
 
 // Set is the connected systems of one process.
 type Set struct {
@@ -206,6 +238,11 @@ func (s *Set) Source(kind, system string) (ChangeSource, error) {
 // Collector returns the collector of a kind on a system.
 func (s *Set) Collector(kind, system string) (Collector, error) {
 	return find(s, collectors, kind, system)
+}
+
+// Recorder returns the recorder of a kind on a system.
+func (s *Set) Recorder(kind, system string) (Recorder, error) {
+	return find(s, recorders, kind, system)
 }
 
 // Probe returns the one probe that a system's type has registered.

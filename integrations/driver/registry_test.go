@@ -42,6 +42,7 @@ type (
 	plantSource    struct{ driver.ChangeSource }
 	plantCollector struct{ driver.Collector }
 	plantProbe     struct{ driver.Probe }
+	plantRecorder  struct{ driver.Recorder }
 )
 
 func init() {
@@ -63,6 +64,7 @@ func init() {
 	driver.RegisterSource("plant.diary", "plant", func(*plant) driver.ChangeSource { return plantSource{} })
 	driver.RegisterCollector("plant.photo", "plant", func(*plant) driver.Collector { return plantCollector{} })
 	driver.RegisterProbe("plant.gauge", "plant", func(*plant) driver.Probe { return plantProbe{} })
+	driver.RegisterRecorder("plant.prune", "plant", func(*plant) driver.Recorder { return plantRecorder{} })
 }
 
 func TestRegisterPanicsOnDuplicatesAndEmptyNames(t *testing.T) {
@@ -84,6 +86,9 @@ func TestRegisterPanicsOnDuplicatesAndEmptyNames(t *testing.T) {
 		{"collector", func(name string) {
 			driver.RegisterCollector(name, "plant", func(*plant) driver.Collector { return nil })
 		}, "plant.photo"},
+		{"recorder", func(name string) {
+			driver.RegisterRecorder(name, "plant", func(*plant) driver.Recorder { return nil })
+		}, "plant.prune"},
 		{"probe", func(name string) { driver.RegisterProbe(name, "plant", func(*plant) driver.Probe { return nil }) }, "plant.gauge"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -108,6 +113,11 @@ func TestKindsAreSorted(t *testing.T) {
 	require.False(t, ok)
 	inverses, sources, collectors, probes := driver.Known()
 	require.Equal(t, kinds, inverses)
+	require.Equal(t, []string{"plant.prune"}, driver.Recorded())
+	require.Equal(t, []string{"desert", "plant", "plant", "plant", ""}, []string{
+		driver.SystemOf("plant.wrong"), driver.SystemOf("plant.diary"), driver.SystemOf("plant.photo"), driver.SystemOf("plant.gauge"), driver.SystemOf("plant.burn"),
+	})
+	require.Equal(t, []string{"desert", "plant"}, driver.SystemTypes())
 	require.Equal(t, [][]string{{"plant.diary"}, {"plant.photo"}, {"plant.gauge"}}, [][]string{sources, collectors, probes})
 }
 
@@ -130,6 +140,9 @@ func TestSet(t *testing.T) {
 	probe, err := set.Probe("oak")
 	require.NoError(t, err)
 	require.IsType(t, plantProbe{}, probe)
+	recorder, err := set.Recorder("plant.prune", "oak")
+	require.NoError(t, err)
+	require.IsType(t, plantRecorder{}, recorder)
 	require.NoError(t, set.Check("plant.prune", incident.Target{System: "oak", Path: "branch"}))
 
 	for _, test := range []struct {
@@ -140,6 +153,7 @@ func TestSet(t *testing.T) {
 		{"unknown inverse", func() error { _, err := set.Inverse("plant.burn", "oak"); return err }, "no such kind"},
 		{"unknown source", func() error { _, err := set.Source("plant.novel", "oak"); return err }, "no such kind"},
 		{"unknown collector", func() error { _, err := set.Collector("plant.film", "oak"); return err }, "no such kind"},
+		{"unknown recorder", func() error { _, err := set.Recorder("plant.graft", "oak"); return err }, "no such kind"},
 		{"unknown system", func() error { _, err := set.Inverse("plant.prune", "ash"); return err }, "no such system"},
 		{"probe on an unknown system", func() error { _, err := set.Probe("ash"); return err }, "no such system"},
 		{"probe on a system without one", func() error { _, err := set.Probe("sand"); return err }, "measure nothing"},

@@ -17,6 +17,8 @@ type defect string
 
 const (
 	sound              defect = ""
+	someOneWay         defect = "some-one-way"
+	allOneWay          defect = "all-one-way"
 	planWrites         defect = "plan-writes"
 	observeWrites      defect = "observe-writes"
 	appliesBlindly     defect = "applies-blindly"
@@ -39,6 +41,8 @@ const (
 	contentInDetail    defect = "content-in-detail"
 	tokenInLog         defect = "token-in-log"
 	mutationDenied     defect = "mutation-denied"
+	reachIsNoQuestion  defect = "reach-is-no-question"
+	promisesWayBack    defect = "promises-way-back"
 )
 
 func kindOf(d defect) string {
@@ -49,21 +53,46 @@ func kindOf(d defect) string {
 }
 
 var defects = []defect{
-	sound, planWrites, observeWrites, appliesBlindly, writesTwice, noCompareAndSet, retriesBlindly, goesToPrevious,
+	sound, someOneWay, allOneWay, planWrites, observeWrites, appliesBlindly, writesTwice, noCompareAndSet, retriesBlindly, goesToPrevious,
 	differenceUnnamed, noWayBack, deniesWayBack, noPreflight, missingIsError, reasonIsNoSentence, outageIsFinal,
 	outlivesItsTime, denialIsPassing, throttlingIsFinal, revertsEverything, tokenInError, contentInDetail, tokenInLog,
-	mutationDenied,
+	mutationDenied, reachIsNoQuestion, promisesWayBack,
+}
+
+// faultless are no defects.
+var faultless = []defect{sound, someOneWay, allOneWay}
+
+// oneWays is what has no way back.
+func oneWays(d defect) string {
+	if d == allOneWay {
+		return "nothing is kept"
+	}
+	if d == someOneWay || d == promisesWayBack {
+		return "a value that can be written once more"
+	}
+	return ""
+}
+
+// systemOf is the system type of a kind.
+func systemOf(d defect) string {
+	if d == reachIsNoQuestion {
+		return "unasked-store"
+	}
+	return "store"
 }
 
 func init() {
-	driver.RegisterSystem("store", func(_ context.Context, s driver.System) (storeSettings, error) {
-		var settings storeSettings
-		err := s.Decode(&settings)
-		return settings, err
-	})
+	for _, d := range []defect{sound, reachIsNoQuestion} {
+		driver.RegisterSystem(systemOf(d), func(_ context.Context, s driver.System) (storeSettings, error) {
+			settings := storeSettings{unasked: d == reachIsNoQuestion}
+			err := s.Decode(&settings)
+			return settings, err
+		})
+	}
 	for _, d := range defects {
 		driver.RegisterInverse(driver.Descriptor{
-			Kind: kindOf(d), System: "store", Layer: "test", TargetForm: "value", Reversible: true,
+			Kind: kindOf(d), System: systemOf(d), Layer: "test", TargetForm: "value",
+			Reversible: d != allOneWay, OneWay: oneWays(d),
 			WontRevert: []string{"what was done with the value"}, Permission: "a token that may write",
 		}, func(s storeSettings) driver.Inverse { return storeInverse{store: s, defect: d} })
 	}
@@ -139,7 +168,8 @@ func (i storeInverse) Plan(ctx context.Context, req driver.PlanRequest) (driver.
 		}
 	}
 	planned := driver.Planned{
-		From: i.state(answer.Values, latest), To: i.state(answer.Values, revision), Reversible: i.defect != deniesWayBack,
+		From: i.state(answer.Values, latest), To: i.state(answer.Values, revision),
+		Reversible: i.defect == promisesWayBack || i.defect != deniesWayBack && i.defect != allOneWay && !answer.Last,
 		WontRevert: []string{"what was done with the value"},
 		Preflight:  []incident.Preflight{{Name: "check", Result: incident.PreflightOK, Reason: "The revision is there."}},
 	}

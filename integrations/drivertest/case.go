@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -17,15 +18,26 @@ import (
 type Case struct {
 	// Kind is the registered kind, such as "nats.kv".
 	Kind string
+	// Form tells the cases of one kind apart, such as "StatefulSet". It is one of
+	// the descriptor's forms, or another that is worth trying. It may be empty.
+	Form string
 	// Start makes a fresh target, which no other test touches, with a history to
 	// go back in. It is called many times.
 	Start func(tb testing.TB) *Target
+	// OneWay makes a target that has no way back although the kind is reversible:
+	// what the descriptor's OneWay speaks of. One case of such a kind sets it.
+	OneWay func(tb testing.TB) *Target
 	// Preflight says how each condition is brought about. Every condition needs
 	// an entry.
 	Preflight map[Condition]Scenario
 	// NeverThrottled is the reason why the system does not throttle; when it is
 	// empty, Target.Throttle must be set.
 	NeverThrottled string
+	// Overwrites is the reason why a change by somebody else that arrives in the moment
+	// of the write can not be kept from being overwritten: the system has no
+	// compare-and-set. The kind has to see such a change, put it back at once, and
+	// refuse. Empty where the system compares and sets.
+	Overwrites string
 	// NotRemote is the reason why there is no connection that could be cut, such
 	// as for a program that is run; when it is empty, Target.Upstream must be
 	// set.
@@ -111,11 +123,24 @@ type Scenario struct {
 	Warns bool
 }
 
+// Name is the kind, and the form behind a slash if there is one.
+func (c Case) Name() string {
+	if c.Form == "" {
+		return c.Kind
+	}
+	return c.Kind + "/" + c.Form
+}
+
+// formPattern is what a form may look like: it is a part of the name of a test.
+var formPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+
 // problem says what is wrong with the case itself.
 func (c Case) problem() string {
 	switch {
 	case c.Kind == "":
 		return "the kind is empty"
+	case c.Form != "" && !formPattern.MatchString(c.Form):
+		return "the form is not made of letters, digits, dots, hyphens and underscores"
 	case c.Start == nil:
 		return "Start is missing"
 	}
@@ -165,16 +190,24 @@ const minCanary = 8
 
 var registered = map[string]Case{}
 
-// Register makes a case known to RunRegistered. It panics on a duplicate.
-func Register(c Case) {
-	if _, dup := registered[c.Kind]; dup || c.Kind == "" {
-		panic(fmt.Sprintf("drivertest: case %q is empty or registered twice", c.Kind))
+// Register makes cases known to RunRegistered. It panics on a duplicate.
+func Register(cases ...Case) {
+	for _, c := range cases {
+		if _, dup := registered[c.Name()]; dup || c.Kind == "" {
+			panic(fmt.Sprintf("drivertest: case %q is empty or registered twice", c.Name()))
+		}
+		registered[c.Name()] = c
 	}
-	registered[c.Kind] = c
 }
 
-// Registered lists the kinds that have a case, sorted.
-func Registered() []string { return slices.Sorted(maps.Keys(registered)) }
+// Registered lists the cases, ordered by kind and form.
+func Registered() []Case {
+	cases := make([]Case, 0, len(registered))
+	for _, name := range slices.Sorted(maps.Keys(registered)) {
+		cases = append(cases, registered[name])
+	}
+	return cases
+}
 
 // Settings makes the Decode function of a driver.System from a struct or a map:
 // strict, as the product's own.

@@ -58,6 +58,7 @@ func noSecret(tb testing.TB, c Case) {
 			said.failing("while "+what, b, action, begin)
 		}
 	}
+	require.NoError(tb, b.reopened().Reach(ctx, b.system), "a system that answers is not reached")
 	out, err := b.execute(b.connect(Owner), action, actionKey)
 	said.add("execute", out, err)
 	require.NoError(tb, err)
@@ -76,9 +77,10 @@ func noSecret(tb testing.TB, c Case) {
 
 // failing makes calls that can not succeed, on a connection that was good.
 func (s *transcript) failing(what string, b *bench, action incident.Action, begin func(*Proxy)) {
-	inverse := b.connect(Owner)
+	inverse, set := b.connect(Owner), b.reopened()
 	_, err := inverse.Observe(b.bounded(), action)
 	require.NoError(b, err)
+	require.NoError(b, set.Reach(b.bounded(), b.system), "a system that answers is not reached")
 	begin(b.proxy)
 	defer b.proxy.Up()
 	call := func(name string, ask func(ctx context.Context) (any, error)) {
@@ -91,6 +93,7 @@ func (s *transcript) failing(what string, b *bench, action incident.Action, begi
 	call("observe", func(ctx context.Context) (any, error) { return inverse.Observe(ctx, action) })
 	call("plan", func(ctx context.Context) (any, error) { return inverse.Plan(ctx, b.target.Request) })
 	call("apply", func(ctx context.Context) (any, error) { return inverse.Apply(ctx, action, actionKey) })
+	call("reach", func(ctx context.Context) (any, error) { return nil, set.Reach(ctx, b.system) })
 }
 
 // collect asks the change source and the collector that are registered under the

@@ -7,12 +7,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/backout/backout/integrations/driver"
 )
 
-// TestSoundKind shows that the laws can be kept: all of them are tried.
-func TestSoundKind(t *testing.T) {
+// TestSoundKinds shows that the laws can be kept: all of them are tried.
+func TestSoundKinds(t *testing.T) {
 	t.Parallel()
-	Run(t, storeCase(kindOf(sound)))
+	formed := storeCase(someOneWay)
+	formed.Form = "formed"
+	Run(t, storeCase(sound), formed, storeCase(allOneWay))
 }
 
 // TestBrokenKinds shows that each law catches who breaks it.
@@ -20,6 +24,8 @@ func TestBrokenKinds(t *testing.T) {
 	t.Parallel()
 	broken := map[defect][]string{
 		sound:              nil,
+		someOneWay:         nil,
+		allOneWay:          nil,
 		planWrites:         {"1-plan-and-observe-change-nothing"},
 		observeWrites:      {"1-plan-and-observe-change-nothing"},
 		appliesBlindly:     {"2-apply-twice-is-once", "3-drift-is-refused"},
@@ -42,24 +48,26 @@ func TestBrokenKinds(t *testing.T) {
 		contentInDetail:    {"9-no-secret-is-shown"},
 		tokenInLog:         {"9-no-secret-is-shown"},
 		mutationDenied:     {"2-apply-twice-is-once"},
+		reachIsNoQuestion:  {"9-no-secret-is-shown"},
+		promisesWayBack:    {"5-one-way-door"},
 	}
 	caught := map[string]bool{}
 	for _, d := range defects {
-		require.Equal(t, d == sound, len(broken[d]) == 0, "defect %q is caught by no law", d)
+		require.Equal(t, slices.Contains(faultless, d), len(broken[d]) == 0, "defect %q is caught by no law", d)
 		for _, name := range broken[d] {
 			at := slices.IndexFunc(laws(), func(l law) bool { return l.name == name })
 			require.GreaterOrEqual(t, at, 0, "no law %q", name)
 			caught[name] = true
 			t.Run(string(d)+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				failed, messages := trial(t, func(tb testing.TB) { laws()[at].check(tb, storeCase(kindOf(d))) })
+				failed, messages := trial(t, func(tb testing.TB) { laws()[at].check(tb, storeCase(d)) })
 				require.True(t, failed, "the law lets the defect pass")
 				require.NotEmpty(t, messages, "the law does not say what is wrong")
 			})
 		}
 	}
 	for _, l := range laws() {
-		if l.excuse(storeCase(kindOf(sound))) == "" {
+		if l.excuse(storeCase(sound)) == "" || l.excuse(storeCase(allOneWay)) == "" {
 			require.True(t, caught[l.name], "no defect shows that law %q bites", l.name)
 		}
 	}
@@ -81,6 +89,7 @@ func TestIncompleteCases(t *testing.T) {
 		want  string
 	}{
 		{"no kind", func(c *Case) { c.Kind = "" }, "kind is empty"},
+		{"form that is no name", func(c *Case) { c.Form = "a/b" }, "form is not made of"},
 		{"no start", func(c *Case) { c.Start = nil }, "Start is missing"},
 		{"condition left out", func(c *Case) { delete(c.Preflight, DeployInFlight) }, "neither a scenario nor a reason"},
 		{"condition without both", func(c *Case) { c.Preflight[DeployInFlight] = Scenario{} }, "either a scenario or a reason"},
@@ -89,7 +98,7 @@ func TestIncompleteCases(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			c := storeCase(kindOf(sound))
+			c := storeCase(sound)
 			require.Empty(t, c.problem())
 			test.spoil(&c)
 			require.Contains(t, c.problem(), test.want)
@@ -114,7 +123,7 @@ func TestIncompleteTargets(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			c := storeCase(kindOf(sound))
+			c := storeCase(sound)
 			target := c.Start(t)
 			require.Empty(t, target.problem(c))
 			test.spoil(&c, target)
@@ -123,15 +132,76 @@ func TestIncompleteTargets(t *testing.T) {
 	}
 }
 
-// TestUncovered shows that a kind without a case fails, and so does a case
-// without a kind. No case is registered by this package's tests.
+// TestExcusesOfLaw5 shows that both of its parts are tried where both can be, and
+// that one always is.
+func TestExcusesOfLaw5(t *testing.T) {
+	t.Parallel()
+	left := storeCase(someOneWay)
+	left.OneWay = nil
+	for _, test := range []struct {
+		name           string
+		c              Case
+		returns, doors string
+	}{
+		{"all have a way back", storeCase(sound), "", "every target of the kind has a way back"},
+		{"some have none", storeCase(someOneWay), "", ""},
+		{"some have none, which another case tries", left, "", "another form of the kind has it: a value that can be written once more"},
+		{"none has any", storeCase(allOneWay), "the kind is a one-way door: nothing is kept", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, test.returns, returns(test.c))
+			require.Equal(t, test.doors, oneWay(test.c))
+		})
+	}
+}
+
+// TestOverwritesIsNoExcuse shows that a case can not claim it for a kind that does
+// not put back what it overwrites, nor for one that overwrites nothing.
+func TestOverwritesIsNoExcuse(t *testing.T) {
+	t.Parallel()
+	for _, d := range []defect{noCompareAndSet, sound} {
+		c := storeCase(d)
+		c.Overwrites = "the store has no compare-and-set"
+		failed, _ := trial(t, func(tb testing.TB) { newerChangeDuringApply(tb, c) })
+		require.True(t, failed, "defect %q", d)
+	}
+}
+
+// TestUncovered shows that a kind without a case fails, for whatever it needs one,
+// and so does a case without a kind.
 func TestUncovered(t *testing.T) {
 	t.Parallel()
-	problems := uncovered()
-	require.Len(t, problems, len(defects), "every kind of this test has no case")
-	require.Contains(t, problems[0], "has no case")
-	require.Contains(t, uncoveredBy([]string{"a", "b"}, []string{"b", "c"}), `case "c" has no kind: known are a, b`)
-	require.Empty(t, uncoveredBy([]string{"a"}, []string{"a"}))
+	require.Empty(t, Registered(), "the tests of this package register no case")
+	require.Len(t, uncovered(driver.Kinds(), Registered()), len(defects), "every kind of this test has no case")
+	door := func(testing.TB) *Target { return nil }
+	all := []driver.Descriptor{
+		{Kind: "a", Reversible: true, Forms: []string{"x", "y"}, OneWay: "what is old"},
+		{Kind: "b"},
+	}
+	for _, test := range []struct {
+		name  string
+		kinds []driver.Descriptor
+		cases []Case
+		want  []string
+	}{
+		{"all is covered", all, []Case{{Kind: "a", Form: "x"}, {Kind: "a", Form: "y", OneWay: door}, {Kind: "b"}}, nil},
+		{"a kind has no case", all, []Case{{Kind: "a", Form: "x"}, {Kind: "a", Form: "y", OneWay: door}}, []string{`kind "b" has no case: write one`}},
+		{"a form has no case", all, []Case{{Kind: "a", Form: "x"}, {Kind: "a", OneWay: door}, {Kind: "b"}}, []string{`kind "a" has no case for its form "y"`}},
+		{"one-way doors have no case", all, []Case{{Kind: "a", Form: "x"}, {Kind: "a", Form: "y"}, {Kind: "b"}}, []string{`kind "a" has no case for its one-way doors`}},
+		{"a one-way door that the kind does not know", []driver.Descriptor{{Kind: "a", Reversible: true}}, []Case{{Kind: "a", OneWay: door}}, []string{`does not say which targets are`}},
+		{"a kind that has no way back at all", []driver.Descriptor{{Kind: "b", OneWay: "nothing is kept"}}, []Case{{Kind: "b", OneWay: door}}, []string{`kind "b" is not reversible at all`}},
+		{"a case without a kind", all[1:], []Case{{Kind: "b"}, {Kind: "c", Form: "z"}}, []string{`case "c/z" has no kind: known are b`}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			problems := uncovered(test.kinds, test.cases)
+			require.Len(t, problems, len(test.want), "%v", problems)
+			for n, want := range test.want {
+				require.Contains(t, problems[n], want)
+			}
+		})
+	}
 }
 
 func TestRegisterPanicsOnDuplicate(t *testing.T) {

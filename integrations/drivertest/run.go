@@ -17,23 +17,61 @@ type law struct {
 	// does.
 	excuse func(c Case) string
 	check  func(tb testing.TB, c Case)
+	// weaker is how the law is weaker for a case; nil when it never is.
+	weaker func(c Case) string
+}
+
+// remark tells how a law is weaker for a case.
+func (l law) remark(c Case) string {
+	if l.weaker == nil || l.weaker(c) == "" {
+		return ""
+	}
+	return ", with what is overwritten put back: " + l.weaker(c)
 }
 
 func applies(Case) string     { return "" }
 func remote(c Case) string    { return c.NotRemote }
 func throttles(c Case) string { return c.NeverThrottled }
 
+// returns is excused where nothing has a way back.
+func returns(c Case) string {
+	d, _ := driver.Describe(c.Kind)
+	switch {
+	case d.Reversible:
+		return ""
+	case d.OneWay == "":
+		return "the kind is a one-way door"
+	default:
+		return "the kind is a one-way door: " + d.OneWay
+	}
+}
+
+// oneWay is excused where everything has a way back, and in the cases of a
+// reversible kind that leave its one-way doors to another.
+func oneWay(c Case) string {
+	d, _ := driver.Describe(c.Kind)
+	switch {
+	case !d.Reversible || c.OneWay != nil:
+		return ""
+	case d.OneWay == "":
+		return "every target of the kind has a way back"
+	default:
+		return "another form of the kind has it: " + d.OneWay
+	}
+}
+
 // laws are all laws in the order of their numbers.
 func laws() []law {
 	all := []law{
-		{"1-plan-and-observe-change-nothing", applies, readsOnly},
-		{"2-apply-twice-is-once", applies, applyTwice},
-		{"2-lost-request-is-harmless", remote, lostRequest},
-		{"2-lost-response-is-once", remote, lostResponse},
-		{"3-drift-is-refused", applies, driftRefused},
-		{"4-newer-change-is-never-clobbered", applies, newerChange},
-		{"4-newer-change-during-apply-is-never-clobbered", remote, newerChangeDuringApply},
-		{"5-involution", applies, involution},
+		{name: "1-plan-and-observe-change-nothing", excuse: applies, check: readsOnly},
+		{name: "2-apply-twice-is-once", excuse: applies, check: applyTwice},
+		{name: "2-lost-request-is-harmless", excuse: remote, check: lostRequest},
+		{name: "2-lost-response-is-once", excuse: remote, check: lostResponse},
+		{name: "3-drift-is-refused", excuse: applies, check: driftRefused},
+		{name: "4-newer-change-is-never-clobbered", excuse: applies, check: newerChange},
+		{name: "4-newer-change-during-apply-is-never-clobbered", excuse: remote, check: newerChangeDuringApply, weaker: func(c Case) string { return c.Overwrites }},
+		{name: "5-involution", excuse: returns, check: involution},
+		{name: "5-one-way-door", excuse: oneWay, check: oneWayDoor},
 	}
 	for _, condition := range Conditions() {
 		all = append(all, law{
@@ -43,34 +81,35 @@ func laws() []law {
 		})
 	}
 	return append(all,
-		law{"7-killed-between-calls-completes", applies, killedBetweenCalls},
-		law{"7-maximum-time-is-honoured", applies, maximumTime},
-		law{"7-denied-is-final", deniable, deniedIsFinal},
-		law{"7-timeouts-are-retried", remote, timeoutsRetried},
-		law{"7-throttling-is-retried", throttles, throttlingRetried},
-		law{"8-says-what-it-will-not-revert", applies, wontRevert},
-		law{"9-no-secret-is-shown", applies, noSecret},
+		law{name: "7-killed-between-calls-completes", excuse: applies, check: killedBetweenCalls},
+		law{name: "7-maximum-time-is-honoured", excuse: applies, check: maximumTime},
+		law{name: "7-denied-is-final", excuse: deniable, check: deniedIsFinal},
+		law{name: "7-timeouts-are-retried", excuse: remote, check: timeoutsRetried},
+		law{name: "7-throttling-is-retried", excuse: throttles, check: throttlingRetried},
+		law{name: "8-says-what-it-will-not-revert", excuse: applies, check: wontRevert},
+		law{name: "9-no-secret-is-shown", excuse: applies, check: noSecret},
 	)
 }
 
 // deniable is excused where no permission can be missing.
 func deniable(c Case) string { return c.Preflight[MissingPermission].NotApplicable }
 
-// Run tries every law on every case, as subtests named <kind>/<law>.
+// Run tries every law on every case, as subtests named <kind>/<law>, or
+// <kind>/<form>/<law> where the case has a form.
 func Run(t *testing.T, cases ...Case) {
 	t.Helper()
 	for _, c := range cases {
-		t.Run(c.Kind, func(t *testing.T) {
+		t.Run(c.Name(), func(t *testing.T) {
 			t.Parallel()
 			if problem := c.problem(); problem != "" {
-				t.Fatalf("the case of %q is incomplete: %s", c.Kind, problem)
+				t.Fatalf("the case of %q is incomplete: %s", c.Name(), problem)
 			}
 			if _, ok := driver.Describe(c.Kind); !ok {
 				t.Fatalf("kind %q is not registered as an inverse", c.Kind)
 			}
 			var found verdicts
 			// After all laws of the kind, which run beside each other.
-			t.Cleanup(func() { t.Log(found.table(c.Kind, laws())) })
+			t.Cleanup(func() { t.Log(found.table(c.Name(), laws())) })
 			for _, l := range laws() {
 				t.Run(l.name, func(t *testing.T) {
 					t.Parallel()
@@ -78,7 +117,7 @@ func Run(t *testing.T, cases ...Case) {
 						found.set(l.name, "not applicable: "+reason)
 						return
 					}
-					t.Cleanup(func() { found.set(l.name, outcome(t)) })
+					t.Cleanup(func() { found.set(l.name, outcome(t)+l.remark(c)) })
 					l.check(t, c)
 				})
 			}
@@ -99,7 +138,7 @@ func outcome(t *testing.T) string {
 	}
 }
 
-// verdicts are what became of the laws of one kind, by the name of the law.
+// verdicts are what became of the laws of one case, by the name of the law.
 type verdicts struct {
 	mu    sync.Mutex
 	found map[string]string
@@ -115,11 +154,11 @@ func (v *verdicts) set(law, verdict string) {
 }
 
 // table lists every law with its verdict, in the order of the laws.
-func (v *verdicts) table(kind string, all []law) string {
+func (v *verdicts) table(name string, all []law) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var text strings.Builder
-	fmt.Fprintf(&text, "the laws on %s:", kind)
+	fmt.Fprintf(&text, "the laws on %s:", name)
 	for _, l := range all {
 		verdict := v.found[l.name]
 		if verdict == "" {
@@ -131,37 +170,48 @@ func (v *verdicts) table(kind string, all []law) string {
 }
 
 // RunRegistered tries every law on every kind that is registered with the driver
-// package. A kind without a case fails, and so does a case without a kind.
+// package. A kind without a case fails, also for one of its forms or for its
+// one-way doors, and so does a case without a kind.
 func RunRegistered(t *testing.T) {
 	t.Helper()
-	for _, problem := range uncovered() {
+	for _, problem := range uncovered(driver.Kinds(), Registered()) {
 		t.Error(problem)
 	}
-	for _, kind := range Registered() {
-		Run(t, registered[kind])
-	}
+	Run(t, Registered()...)
 }
 
-// uncovered lists what is wrong with the cases that are registered.
-func uncovered() []string {
-	var kinds []string
-	for _, d := range driver.Kinds() {
-		kinds = append(kinds, d.Kind)
-	}
-	return uncoveredBy(kinds, Registered())
-}
-
-// uncoveredBy lists the kinds without a case and the cases without a kind.
-func uncoveredBy(kinds, cases []string) []string {
+// uncovered lists what kinds lack a case for, and cases that do not fit a kind.
+func uncovered(kinds []driver.Descriptor, cases []Case) []string {
 	var problems []string
-	for _, kind := range kinds {
-		if !slices.Contains(cases, kind) {
-			problems = append(problems, fmt.Sprintf("kind %q has no case: write one and import it where the laws are run", kind))
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	var known []string
+	for _, d := range kinds {
+		known = append(known, d.Kind)
+		has := func(fits func(Case) bool) bool {
+			return slices.ContainsFunc(cases, func(c Case) bool { return c.Kind == d.Kind && fits(c) })
+		}
+		if !has(func(Case) bool { return true }) {
+			problem("kind %q has no case: write one and import it where the laws are run", d.Kind)
+			continue
+		}
+		for _, form := range d.Forms {
+			if !has(func(c Case) bool { return c.Form == form }) {
+				problem("kind %q has no case for its form %q", d.Kind, form)
+			}
+		}
+		doors := has(func(c Case) bool { return c.OneWay != nil })
+		switch {
+		case !d.Reversible && doors:
+			problem("kind %q is not reversible at all: its cases do not set OneWay", d.Kind)
+		case d.Reversible && d.OneWay != "" && !doors:
+			problem("kind %q has no case for its one-way doors", d.Kind)
+		case d.Reversible && d.OneWay == "" && doors:
+			problem("kind %q has a case for one-way doors and does not say which targets are", d.Kind)
 		}
 	}
-	for _, kind := range cases {
-		if !slices.Contains(kinds, kind) {
-			problems = append(problems, fmt.Sprintf("case %q has no kind: known are %s", kind, strings.Join(kinds, ", ")))
+	for _, c := range cases {
+		if !slices.Contains(known, c.Kind) {
+			problem("case %q has no kind: known are %s", c.Name(), strings.Join(known, ", "))
 		}
 	}
 	return problems

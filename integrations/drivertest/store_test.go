@@ -30,6 +30,7 @@ type store struct {
 	values   []string // Revision n is values[n-1].
 	kept     int      // The oldest revision that is kept.
 	throttle bool
+	last     bool // One write is left, and no other.
 }
 
 // storeRequest is one line to a store.
@@ -47,6 +48,7 @@ type storeResponse struct {
 	Kept   int      `json:"kept"`
 	Values []string `json:"values"`
 	May    bool     `json:"may"`
+	Last   bool     `json:"last"`
 }
 
 func startStore(tb testing.TB) *store {
@@ -105,13 +107,24 @@ func (s *store) answer(r storeRequest) storeResponse {
 	case r.Op == "write":
 		s.values = append(s.values, r.Value)
 	}
-	return storeResponse{Kept: s.kept, Values: append([]string(nil), s.values...), May: r.Token == s.owner}
+	return storeResponse{Kept: s.kept, Values: append([]string(nil), s.values...), May: r.Token == s.owner, Last: s.last}
 }
 
 // storeSettings are the settings of the system type "store".
 type storeSettings struct {
 	Address string `json:"address"`
 	Token   string `json:"token"`
+	// unasked says that Reach asks nobody.
+	unasked bool
+}
+
+// Reach reads.
+func (s storeSettings) Reach(ctx context.Context) error {
+	if s.unasked {
+		return nil
+	}
+	_, err := s.do(ctx, storeRequest{Op: "read"})
+	return err
 }
 
 // do sends one request on a connection of its own.
@@ -150,18 +163,19 @@ func (s storeSettings) do(ctx context.Context, r storeRequest) (storeResponse, e
 	}
 }
 
-// storeCase is the case of a kind that lives in a store.
-func storeCase(kind string) Case {
-	return Case{
-		Kind: kind,
-		Start: func(tb testing.TB) *Target {
+// storeCase is the case of a kind that lives in a store, in a sound way or with a
+// defect.
+func storeCase(d defect) Case {
+	begin := func(last bool) func(tb testing.TB) *Target {
+		return func(tb testing.TB) *Target {
 			s := startStore(tb)
+			s.last = last
 			return &Target{
 				Request:  driver.PlanRequest{Target: incident.Target{Path: "value"}, Revision: "2"},
 				Upstream: s.listener.Addr().String(),
 				Connect: func(address string, as Credential) driver.System {
 					token := map[Credential]string{Owner: s.owner, Reader: s.reader}[as]
-					return driver.System{Name: "store", Type: "store", Decode: Settings(storeSettings{Address: address, Token: token})}
+					return driver.System{Name: "store", Type: systemOf(d), Decode: Settings(storeSettings{Address: address, Token: token})}
 				},
 				Digest: func(context.Context) (string, error) {
 					s.mu.Lock()
@@ -188,7 +202,11 @@ func storeCase(kind string) Case {
 				Difference: "revision",
 				Canaries:   []string{s.owner, s.reader, s.canary},
 			}
-		},
+		}
+	}
+	c := Case{
+		Kind:  kindOf(d),
+		Start: begin(false),
 		Preflight: map[Condition]Scenario{
 			MissingTarget: {Says: "no such value", Arrange: func(_ testing.TB, t *Target) (driver.PlanRequest, Credential) {
 				return driver.PlanRequest{Target: incident.Target{Path: "other"}, Revision: t.Request.Revision}, Owner
@@ -203,4 +221,8 @@ func storeCase(kind string) Case {
 			ClosedWindow:   {NotApplicable: "a store keeps everything for ever"},
 		},
 	}
+	if d == someOneWay || d == promisesWayBack {
+		c.OneWay = begin(true)
+	}
+	return c
 }

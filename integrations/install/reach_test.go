@@ -11,8 +11,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/backout/backout/integrations/compensate/compensatetest"
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/integrations/drivertest"
+	"github.com/backout/backout/integrations/exec/exectest"
 	"github.com/backout/backout/integrations/nats/natstest"
 	"github.com/backout/backout/test/controlplane"
 	fakegithub "github.com/backout/backout/test/fakes/github"
@@ -21,7 +23,8 @@ import (
 )
 
 // TestReach shows for each type of system that it can be asked whether it
-// answers, and that one that is away or refuses the credential does not.
+// answers, and that one that is away or refuses the credential does not. The laws
+// try that on systems with a kind of inverse too.
 func TestReach(t *testing.T) {
 	t.Parallel()
 	token := func(content string) string {
@@ -51,10 +54,14 @@ func TestReach(t *testing.T) {
 	system := func(kind string, settings map[string]any) driver.System {
 		return driver.System{Name: "it", Type: kind, Decode: drivertest.Settings(settings)}
 	}
-	unreachable := bucket.System(nobody, drivertest.Owner)
-	unreachable.Name = "it"
-	reachable := bucket.System(bucket.Address(), drivertest.Owner)
-	reachable.Name = "it"
+	named := func(s driver.System) driver.System {
+		s.Name = "it"
+		return s
+	}
+	service := compensatetest.Start(t)
+	nameless := service.Host(service.Address(), drivertest.Owner)
+	nameless["token_file"] = token("nobody-knows-this-token")
+	releases := exectest.NewReleases(t)
 	tests := []struct {
 		name   string
 		system driver.System
@@ -69,10 +76,25 @@ func TestReach(t *testing.T) {
 		{"pagerduty away", system("pagerduty", map[string]any{"url": "http://" + nobody, "token_file": token("good-token")}), false, false},
 		{"prometheus", system("prometheus", map[string]any{"url": prom.URL()}), false, true},
 		{"prometheus away", system("prometheus", map[string]any{"url": "http://" + nobody}), false, false},
-		{"nats", reachable, false, true},
-		{"nats away", unreachable, false, false},
+		{"nats", named(bucket.System(bucket.Address(), drivertest.Owner)), false, true},
+		{"nats away", named(bucket.System(nobody, drivertest.Owner)), false, false},
 		{"kubernetes", system("kubernetes", map[string]any{"kubeconfig": plane.Kubeconfig}), false, true},
 		{"kubernetes away", system("kubernetes", map[string]any{"kubeconfig": gone}), false, false},
+		{"http", named(service.System(service.Address(), drivertest.Owner)), false, true},
+		{"http with a bad token", system("http", map[string]any{"hosts": map[string]any{"payments": nameless}}), true, false},
+		{"http away", named(service.System(nobody, drivertest.Owner)), false, false},
+		{"exec", named(releases.System(drivertest.Owner)), false, true},
+		{"exec without its program", system("exec", releases.Settings(drivertest.Owner, map[string]any{"program": gone + "-program"})), false, false},
+	}
+	tried := map[string]bool{}
+	for _, c := range drivertest.Registered() {
+		tried[driver.SystemOf(c.Kind)] = true
+	}
+	for _, tt := range tests {
+		tried[tt.system.Type] = true
+	}
+	for _, kind := range driver.SystemTypes() {
+		require.True(t, tried[kind], "nothing tries whether a system of type %q is reached", kind)
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

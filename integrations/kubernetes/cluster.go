@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -35,18 +38,27 @@ const (
 	requestsPerSecond = 50
 	requestBurst      = 100
 
+	// defaultKeepStates is how many captured states of an object are kept: more than
+	// the changes of any incident, and at their largest, 1 MiB each, still little.
+	defaultKeepStates = 30
+	// leastKeepStates leaves the present state and the one before it.
+	leastKeepStates = 2
+
 	// pageSize is how many objects one list request asks for.
 	pageSize = 500
 )
 
 // The resources that are read.
 var (
-	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
-	replicaSets = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}
-	pods        = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	events      = schema.GroupVersionResource{Version: "v1", Resource: "events"}
-	autoscalers = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
-	reviews     = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}
+	deployments         = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	statefulSets        = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "statefulsets"}
+	daemonSets          = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "daemonsets"}
+	replicaSets         = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}
+	controllerRevisions = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "controllerrevisions"}
+	pods                = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	events              = schema.GroupVersionResource{Version: "v1", Resource: "events"}
+	autoscalers         = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
+	reviews             = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}
 )
 
 func init() {
@@ -63,6 +75,9 @@ type Settings struct {
 	// AuthorAnnotation is the annotation of a workload that says who deployed it,
 	// where the pipeline writes one. Kubernetes itself records no person.
 	AuthorAnnotation string `yaml:"author_annotation" json:"author_annotation"`
+	// KeepStates is how many captured states of an object a recorder keeps; 0 is
+	// defaultKeepStates.
+	KeepStates int `yaml:"keep_states" json:"keep_states"`
 }
 
 // cluster is one connected cluster.
@@ -72,6 +87,7 @@ type cluster struct {
 	client   dynamic.Interface
 	http     *http.Client
 	config   *rest.Config
+	now      func() time.Time
 }
 
 // open makes the client and sends nothing: a cluster that is down must not keep
@@ -80,6 +96,12 @@ func open(_ context.Context, s driver.System) (*cluster, error) {
 	var settings Settings
 	if err := s.Decode(&settings); err != nil {
 		return nil, fmt.Errorf("decode settings: %w", err)
+	}
+	switch {
+	case settings.KeepStates == 0:
+		settings.KeepStates = defaultKeepStates
+	case settings.KeepStates < leastKeepStates:
+		return nil, fmt.Errorf("read settings: keep_states is %d, want at least %d", settings.KeepStates, leastKeepStates)
 	}
 	cfg, err := clientConfig(settings)
 	if err != nil {
@@ -96,7 +118,7 @@ func open(_ context.Context, s driver.System) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
-	return &cluster{name: s.Name, settings: settings, client: objects, http: client, config: cfg}, nil
+	return &cluster{name: s.Name, settings: settings, client: objects, http: client, config: cfg, now: time.Now}, nil
 }
 
 func clientConfig(settings Settings) (*rest.Config, error) {
@@ -174,25 +196,54 @@ type operation struct {
 	Value any    `json:"value"`
 }
 
-func (c *cluster) patch(ctx context.Context, resource schema.GroupVersionResource, namespace, name string, operations []operation) error {
+// patch applies a JSON Patch as one step and returns the object after it. With
+// dryRun the API server does all but keep the result.
+func (c *cluster) patch(ctx context.Context, resource schema.GroupVersionResource, namespace, name string, operations []operation, dryRun bool) (*unstructured.Unstructured, error) {
 	body, err := json.Marshal(operations)
 	if err != nil {
-		return fmt.Errorf("encode patch of %q: %w", name, err)
+		return nil, fmt.Errorf("encode patch of %q: %w", name, err)
 	}
-	_, err = c.client.Resource(resource).Namespace(namespace).Patch(ctx, name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: "backout"})
+	options := metav1.PatchOptions{FieldManager: "backout"}
+	if dryRun {
+		options.DryRun = []string{metav1.DryRunAll}
+	}
+	patched, err := c.client.Resource(resource).Namespace(namespace).Patch(ctx, name, types.JSONPatchType, body, options)
 	if err != nil {
-		return fmt.Errorf("patch %s %q in namespace %q: %w", resource.Resource, name, namespace, classify(err))
+		return nil, fmt.Errorf("patch %s %q in namespace %q: %w", resource.Resource, name, namespace, classify(err))
 	}
-	return nil
+	return patched, nil
 }
 
+// annotate returns the operations that set annotations, without touching those that
+// are there.
+func annotate(object *unstructured.Unstructured, wanted map[string]string) []operation {
+	if object.GetAnnotations() == nil {
+		// The map itself is added then, if nobody else adds one meanwhile: the test
+		// for null holds for what is absent.
+		return []operation{
+			{Op: "test", Path: "/metadata/annotations", Value: nil},
+			{Op: "add", Path: "/metadata/annotations", Value: wanted},
+		}
+	}
+	var operations []operation
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		operations = append(operations, operation{Op: "add", Path: "/metadata/annotations/" + pointer(name), Value: wanted[name]})
+	}
+	return operations
+}
+
+// pointer spells a name as a part of a JSON Pointer.
+// Source: https://www.rfc-editor.org/rfc/rfc6901#section-3
+func pointer(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }
+
 // allowed asks the API server whether this credential may use a verb on one
-// object.
+// object. The resource may be a part of another, such as "rollouts/status".
 func (c *cluster) allowed(ctx context.Context, verb string, resource schema.GroupVersionResource, namespace, name string) (bool, error) {
+	whole, part, _ := strings.Cut(resource.Resource, "/")
 	review := &authorizationv1.SelfSubjectAccessReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: reviews.GroupVersion().String(), Kind: "SelfSubjectAccessReview"},
 		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Namespace: namespace, Verb: verb, Group: resource.Group, Version: resource.Version, Resource: resource.Resource, Name: name,
+			Namespace: namespace, Verb: verb, Group: resource.Group, Version: resource.Version, Resource: whole, Subresource: part, Name: name,
 		}},
 	}
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(review)

@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/backout/backout/integrations/driver"
 )
@@ -50,6 +51,19 @@ func classify(err error) error {
 	return said
 }
 
+// meant says what a refused patch means, when the object still has the content that
+// was tested for: it was busy, which passes, or what was asked for is not accepted,
+// which does not.
+func meant(refusal error, before, after *unstructured.Unstructured) error {
+	if !errors.Is(refusal, errInvalid) {
+		return refusal
+	}
+	if before.GetAnnotations() == nil && after.GetAnnotations() != nil {
+		return fmt.Errorf("%w: somebody else annotated it", errConflict)
+	}
+	return fmt.Errorf("%w: %w", driver.ErrInvalid, refusal)
+}
+
 // answer is what the API server says, on one line. It says of an invalid field what
 // stands in it, which may be a secret of the pod template; so only the names of the
 // fields are kept. What is no answer is left as it is.
@@ -69,14 +83,20 @@ func answer(err error) error {
 	if len(fields) > 0 {
 		text = "not accepted: " + strings.Join(fields, ", ")
 	}
+	return errors.New(oneLine(text, maxAnswer))
+}
+
+// oneLine is text from outside as one line of at most limit runes, without control
+// characters.
+func oneLine(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
 	}, text)
-	if runes := []rune(text); len(runes) > maxAnswer {
-		text = string(runes[:maxAnswer-1]) + "…"
+	if runes := []rune(text); len(runes) > limit {
+		text = string(runes[:limit-1]) + "…"
 	}
-	return errors.New(text)
+	return text
 }

@@ -32,11 +32,14 @@ type revision struct {
 	number int64
 	former []int64
 	// holder and uid are of the object that keeps the template.
-	holder      string
-	uid         types.UID
-	template    template
-	digest      string
-	created     time.Time // When the template was deployed first, to the second.
+	holder   string
+	uid      types.UID
+	template template
+	digest   string
+	created  time.Time // When the template was deployed first, to the second.
+	// numbered is when it got its number, to the second; zero where Kubernetes keeps
+	// no record of that.
+	numbered    time.Time
 	annotations map[string]string
 	// wanted and ready count the pods that run this template now.
 	wanted, ready int64
@@ -72,6 +75,9 @@ type activation struct {
 	// bound says that at is only the earliest possible moment: Kubernetes does not
 	// record when an old template came back, once it is no longer the present one.
 	bound bool
+	// gap says that another template, which has left the history, was in place
+	// between this activation and the next.
+	gap bool
 }
 
 func (h history) byDigest(digest string) (revision, bool) {
@@ -96,15 +102,17 @@ func (h history) byNumber(number int64) (revision, bool) {
 
 // before finds the template that was in place just before a moment. It is not
 // certain when the history does not say on which side of the moment a template
-// came back.
+// came back, or one that is gone came.
 func (h history) before(moment time.Time) (found activation, certain, ok bool) {
 	for i, act := range h.activations {
 		if !act.at.Before(moment) {
 			break
 		}
-		found, ok = act, true
+		found = act
 		next := i + 1
-		certain = !act.bound || next < len(h.activations) && h.activations[next].at.Equal(moment)
+		untilNext := next < len(h.activations) && h.activations[next].at.Equal(moment)
+		ok = !act.gap || !untilNext
+		certain = !act.gap && (!act.bound || untilNext)
 	}
 	return found, certain, ok
 }
@@ -198,22 +206,30 @@ func newHistory(revisions []revision, changed time.Time) history {
 }
 
 // templateChanged is when the present template was written, as far as the API
-// server's record of field owners says: it keeps one time for each writer. It is
-// zero when there is no record.
-// Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
+// server's record of field owners says. It is zero when there is no record.
 func templateChanged(object *unstructured.Unstructured) time.Time {
+	return writtenAt(object, func(fields map[string]json.RawMessage) bool {
+		var spec map[string]json.RawMessage
+		if json.Unmarshal(fields["f:spec"], &spec) != nil {
+			return false
+		}
+		_, owns := spec["f:template"]
+		return owns
+	})
+}
+
+// writtenAt is the last time at which a writer of certain fields wrote, to the
+// second: the API server keeps one time for each writer, which may have written
+// other fields then. It is zero when there is no record.
+// Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
+func writtenAt(object *unstructured.Unstructured, owns func(fields map[string]json.RawMessage) bool) time.Time {
 	var latest time.Time
 	for _, entry := range object.GetManagedFields() {
 		if entry.Subresource != "" || entry.Time == nil || entry.FieldsV1 == nil {
 			continue
 		}
-		var fields struct {
-			Spec map[string]json.RawMessage `json:"f:spec"`
-		}
-		if json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
-			continue
-		}
-		if _, owns := fields.Spec["f:template"]; owns && entry.Time.After(latest) {
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) == nil && owns(fields) && entry.Time.After(latest) {
 			latest = entry.Time.UTC()
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/workflows/incident"
@@ -27,15 +26,17 @@ func init() {
 		System:     systemType,
 		Layer:      "Kubernetes workload",
 		TargetForm: targetForm,
+		Forms:      []string{"Deployment", "StatefulSet", "DaemonSet"},
 		Reversible: true,
 		WontRevert: []string{
-			"contents of ConfigMaps, Secrets and volumes",
+			"contents of ConfigMaps and Secrets",
+			"data in volumes, such as those that a StatefulSet keeps for its pods",
 			"replica counts and autoscaling limits",
 			"Services, routes and other objects that were deployed together",
 			"databases and their migrations",
 			"what the version wrote or sent while it ran",
 		},
-		Permission: "in the workload's namespace: get and patch deployments.apps; list replicasets.apps; list horizontalpodautoscalers.autoscaling is optional",
+		Permission: "in the workload's namespace: get and patch deployments.apps, statefulsets.apps or daemonsets.apps; list replicasets.apps for Deployments and controllerrevisions.apps for the others; list horizontalpodautoscalers.autoscaling is optional",
 	}, func(c *cluster) driver.Inverse { return inverse{c} })
 }
 
@@ -68,9 +69,6 @@ func (i inverse) Apply(ctx context.Context, action incident.Action, key string) 
 		return driver.Receipt{}, err
 	}
 	receipt, err := i.apply(ctx, ref, action, key)
-	if errors.Is(err, errConflict) || errors.Is(err, errInvalid) {
-		receipt, err = i.explain(ctx, ref, action, err)
-	}
 	if err != nil {
 		return receipt, fmt.Errorf("apply to %s: %w", action.Target, err)
 	}
@@ -86,31 +84,23 @@ func (i inverse) apply(ctx context.Context, ref reference, action incident.Actio
 		return driver.Receipt{Detail: "the template was there already"}, err
 	}
 	applied := key + "/" + action.To.Digest
-	annotations := w.object.GetAnnotations()
-	if annotations[appliedAnnotation] == applied {
+	if w.object.GetAnnotations()[appliedAnnotation] == applied {
 		return driver.Receipt{}, &driver.DriftError{Action: action, Observed: w.state(), Difference: "somebody changed it back after this very action was applied"}
 	}
-	if annotations == nil {
-		// Its controller has not seen the workload yet. A patch that adds the first
-		// annotation would replace those that others add meanwhile.
-		return driver.Receipt{}, errors.New("the workload has not been taken up by its controller yet")
-	}
-	if w.rollout.paused {
-		return driver.Receipt{}, fmt.Errorf("%w: the %s is paused, so that nothing would be rolled out", driver.ErrInvalid, ref.kind.noun)
+	if w.rollout.held != "" {
+		return driver.Receipt{}, fmt.Errorf("%w: the %s %s, so that nothing would be rolled out", driver.ErrInvalid, ref.kind.noun, w.rollout.held)
 	}
 	wanted, ok := w.history.byDigest(action.To.Digest)
 	if !ok {
 		return driver.Receipt{}, fmt.Errorf("find revision %s (%s) in the history: %w", action.To.Revision, incident.ShortDigest(action.To.Digest), driver.ErrNotFound)
 	}
 	observed := w.object.Object["spec"].(map[string]any)["template"] // templateOf has read it.
-	err = i.cluster.patch(ctx, ref.kind.resource, ref.namespace, ref.name, []operation{
+	operations := append([]operation{
 		{Op: "test", Path: "/spec/template", Value: observed},
 		{Op: "replace", Path: "/spec/template", Value: wanted.template},
-		{Op: "add", Path: annotationPath(appliedAnnotation), Value: applied},
-		{Op: "add", Path: annotationPath(causeAnnotation), Value: cause(action)},
-	})
-	if err != nil {
-		return driver.Receipt{}, err
+	}, annotate(w.object, map[string]string{appliedAnnotation: applied, causeAnnotation: cause(action)})...)
+	if _, err := i.cluster.patch(ctx, ref.kind.resource, ref.namespace, ref.name, operations, false); err != nil {
+		return driver.Receipt{}, i.explain(ctx, w, action, err)
 	}
 	return driver.Receipt{Mutated: true, Detail: "pod template of " + wanted.name() + " written"}, nil
 }
@@ -118,19 +108,19 @@ func (i inverse) apply(ctx context.Context, ref reference, action incident.Actio
 // explain finds out why a patch was refused: somebody else changed the workload,
 // which drift or success tell; or the object is busy, which passes; or the API
 // server, mostly by an admission policy, does not accept the template, which does
-// not.
-func (i inverse) explain(ctx context.Context, ref reference, action incident.Action, refusal error) (driver.Receipt, error) {
-	w, err := i.cluster.workload(ctx, ref)
+// not. It is nil when the workload is at "to".
+func (i inverse) explain(ctx context.Context, before workload, action incident.Action, refusal error) error {
+	if !errors.Is(refusal, errConflict) && !errors.Is(refusal, errInvalid) {
+		return refusal
+	}
+	after, err := i.cluster.workload(ctx, before.reference)
 	if err != nil {
-		return driver.Receipt{}, err
+		return err
 	}
-	if done, err := compare(w, action); done || err != nil {
-		return driver.Receipt{Detail: "the template was written by another writer"}, err
+	if done, err := compare(after, action); done || err != nil {
+		return err
 	}
-	if errors.Is(refusal, errInvalid) {
-		return driver.Receipt{}, fmt.Errorf("%w: %w", driver.ErrInvalid, refusal)
-	}
-	return driver.Receipt{}, refusal
+	return meant(refusal, before.object, after.object)
 }
 
 // compare is done when the workload is at "to", and a *driver.DriftError when it
@@ -157,10 +147,4 @@ func drifted(w workload, action incident.Action) string {
 func cause(action incident.Action) string {
 	line := []rune(fmt.Sprintf("backout: from revision %s (%s) back to revision %s (%s)", action.From.Revision, action.From.Label, action.To.Revision, action.To.Label))
 	return string(line[:min(len(line), maxCause)])
-}
-
-// annotationPath is the JSON Pointer of an annotation.
-// Source: https://www.rfc-editor.org/rfc/rfc6901#section-3
-func annotationPath(name string) string {
-	return "/metadata/annotations/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }

@@ -274,7 +274,7 @@ func TestPausedDeploymentIsBlocked(t *testing.T) {
 
 	planned, err := inverse.Plan(t.Context(), driver.PlanRequest{Target: w.target, Revision: "1"})
 	require.NoError(t, err)
-	require.Equal(t, incident.PreflightBlocked, check(t, planned, "not paused").Result)
+	require.Equal(t, incident.PreflightBlocked, check(t, planned, "rolls out by itself").Result)
 	_, err = inverse.Apply(t.Context(), action, "key")
 	require.ErrorIs(t, err, driver.ErrInvalid)
 	require.Equal(t, otherImage, w.image())

@@ -118,8 +118,8 @@ func healthy(f *driver.Findings, wanted revision) {
 // when it helps most.
 func inFlight(f *driver.Findings, w workload) {
 	switch {
-	case w.rollout.paused:
-		f.Block("not paused", "The %s is paused, so that nothing would be rolled out until it is resumed.", w.kind.noun)
+	case w.rollout.held != "":
+		f.Block("rolls out by itself", "The %s %s, so that nothing would be rolled out.", w.kind.noun, w.rollout.held)
 	case !w.rollout.settled:
 		f.Warn("no deploy in flight", "A rollout of %s is in flight: %s.", present(w), w.rollout.detail)
 	default:
@@ -149,6 +149,7 @@ func (i inverse) wontRevert(ctx context.Context, w workload, wanted revision) []
 	if len(secrets) > 0 {
 		stays = append(stays, "contents of Secrets: "+strings.Join(secrets, ", "))
 	}
+	stays = append(stays, volumes(w)...)
 	if replicas, found, _ := unstructured.NestedInt64(w.object.Object, "spec", "replicas"); found {
 		stays = append(stays, fmt.Sprintf("replica count: %d", replicas))
 	}
@@ -168,6 +169,33 @@ func (i inverse) wontRevert(ctx context.Context, w workload, wanted revision) []
 		"databases and their migrations",
 		"what the version wrote or sent while it ran",
 	)
+}
+
+// volumes names the data that stays when pods are replaced.
+func volumes(w workload) []string {
+	var stays, claims []string
+	templates, _, _ := unstructured.NestedSlice(w.object.Object, "spec", "volumeClaimTemplates") // Only a StatefulSet has them.
+	for _, item := range templates {
+		if fields, ok := item.(map[string]any); ok {
+			name, _, _ := unstructured.NestedString(fields, "metadata", "name")
+			claims = append(claims, name)
+		}
+	}
+	if len(claims) > 0 {
+		stays = append(stays, "data in the volumes of its pods, and whatever format the newer version left it in: "+strings.Join(claims, ", "))
+	}
+	mounted, _, _ := unstructured.NestedSlice(w.template, "spec", "volumes")
+	for _, item := range mounted {
+		fields, _ := item.(map[string]any)
+		name, _, _ := unstructured.NestedString(fields, "name")
+		if fields["hostPath"] != nil {
+			stays = append(stays, "files on the nodes: "+name)
+		}
+		if claim, _, _ := unstructured.NestedString(fields, "persistentVolumeClaim", "claimName"); claim != "" {
+			stays = append(stays, "data in the volume of claim "+claim)
+		}
+	}
+	return stays
 }
 
 // present is what the workload's present template is called.

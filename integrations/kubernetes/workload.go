@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -38,10 +36,12 @@ type workloadKind struct {
 // workloadKinds are the kinds that a target can name.
 var workloadKinds = []workloadKind{
 	{name: "deployment", noun: "Deployment", resource: deployments, history: replicaSetHistory, rollout: deploymentRollout},
+	{name: "statefulset", noun: "StatefulSet", resource: statefulSets, history: controllerRevisionHistory, rollout: statefulSetRollout},
+	{name: "daemonset", noun: "DaemonSet", resource: daemonSets, history: controllerRevisionHistory, rollout: daemonSetRollout},
 }
 
 // targetForm shows how a target's path is spelled.
-const targetForm = "deployment/<namespace>/<name>"
+const targetForm = "deployment|statefulset|daemonset/<namespace>/<name>"
 
 // parseTarget reads "<kind>/<namespace>/<name>".
 func parseTarget(target incident.Target) (reference, error) {
@@ -103,65 +103,6 @@ func (w workload) state() incident.State {
 		return rev.state()
 	}
 	return incident.State{Revision: unrecorded, Digest: w.digest, Label: w.template.label()}
-}
-
-// rollout is how far a workload has taken on its template.
-type rollout struct {
-	// settled says that every wanted pod runs the template and is available, and
-	// none of another template is left.
-	settled bool
-	// paused says that a change of the template would not be rolled out.
-	paused bool
-	// detail is one line for people.
-	detail string
-}
-
-// deploymentRollout judges as "kubectl rollout status" does.
-func deploymentRollout(object *unstructured.Unstructured) (rollout, error) {
-	var d appsv1.Deployment
-	if err := decode(object, &d); err != nil {
-		return rollout{}, err
-	}
-	wanted := int32(1)
-	if d.Spec.Replicas != nil {
-		wanted = *d.Spec.Replicas
-	}
-	status := d.Status
-	r := rollout{paused: d.Spec.Paused}
-	switch {
-	case status.ObservedGeneration < d.Generation:
-		r.detail = "the rollout has not begun"
-	case status.UpdatedReplicas < wanted:
-		r.detail = fmt.Sprintf("%d of %d pods updated", status.UpdatedReplicas, wanted)
-	case status.Replicas > status.UpdatedReplicas:
-		r.detail = fmt.Sprintf("%d old pods are still to go", status.Replicas-status.UpdatedReplicas)
-	case status.AvailableReplicas < status.UpdatedReplicas:
-		r.detail = fmt.Sprintf("%d of %d pods available", status.AvailableReplicas, wanted)
-	default:
-		r.settled = true
-		r.detail = fmt.Sprintf("%d of %d pods available", status.AvailableReplicas, wanted)
-	}
-	if r.settled {
-		return r, nil
-	}
-	if r.paused {
-		r.detail += ", and the Deployment is paused"
-	}
-	if stalled := deadlineExceeded(status.Conditions); stalled && status.ObservedGeneration >= d.Generation {
-		r.detail += ", and the rollout has exceeded its progress deadline"
-	}
-	return r, nil
-}
-
-// deadlineExceeded reports whether the controller has given the rollout up.
-// Source: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#failed-deployment
-func deadlineExceeded(conditions []appsv1.DeploymentCondition) bool {
-	for _, condition := range conditions {
-		if condition.Type == appsv1.DeploymentProgressing {
-			return condition.Status == corev1.ConditionFalse && condition.Reason == "ProgressDeadlineExceeded"
-		}
-	}
-	return false
 }
 
 // selectorOf is the label selector of a workload, as list requests want it.

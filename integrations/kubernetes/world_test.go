@@ -58,16 +58,20 @@ func newWorld(t *testing.T) *world {
 // connect opens the system with a kubeconfig.
 func connect(t *testing.T, kubeconfig string) *driver.Set {
 	t.Helper()
-	set, err := driver.Open(t.Context(), []driver.System{{Name: system, Type: "kubernetes", Decode: func(into any) error {
+	set, err := driver.Open(t.Context(), []driver.System{systemOf(kubeconfig)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, set.Close()) })
+	return set
+}
+
+func systemOf(kubeconfig string) driver.System {
+	return driver.System{Name: system, Type: "kubernetes", Decode: func(into any) error {
 		text, err := json.Marshal(map[string]string{"kubeconfig": kubeconfig, "author_annotation": "example.com/author"})
 		if err != nil {
 			return err
 		}
 		return json.Unmarshal(text, into)
-	}}})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, set.Close()) })
-	return set
+	}}
 }
 
 func inverseOf(t *testing.T, kubeconfig string) driver.Inverse {

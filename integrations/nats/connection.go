@@ -42,6 +42,8 @@ var errInterrupted = errors.New("connection lost before the answer")
 type connection struct {
 	name   string
 	domain string
+	// log is the stream that guards changes of consumers; empty when there is none.
+	log    string
 	client *nats.Conn
 
 	mu sync.Mutex
@@ -69,7 +71,7 @@ func open(_ context.Context, s driver.System) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{name: s.Name, domain: settings.Domain, waiting: map[*waiter]struct{}{}}
+	c := &connection{name: s.Name, domain: settings.Domain, log: settings.ConsumerLog, waiting: map[*waiter]struct{}{}}
 	options = append(options,
 		nats.ErrorHandler(c.refused),
 		nats.DisconnectErrHandler(c.disconnected),

@@ -18,5 +18,24 @@
 // mirror, a key that is at neither of the two states. Writes are never queued
 // while the connection is down: one that was given up must not arrive later.
 //
+// "nats.consumer" pauses, resumes and throttles a JetStream consumer in place; it
+// never deletes one and never makes one anew, so that what was acknowledged is not
+// delivered again. JetStream keeps no history of consumers and changes them without
+// a condition. Both come from one stream, the consumer log:
+//
+//	name:      BACKOUT_CONSUMERS
+//	subjects:  $JS.EVENT.ADVISORY.API
+//	           backout.consumer.PAUSE.*.*
+//	           backout.consumer.CREATE.*.*
+//	republish: backout.consumer.*.*.*  to
+//	           $JS.API.CONSUMER.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}
+//	max_age:   how far back a plan can look, such as 24h
+//
+// It records every call of the JetStream API, with who made it. Backout has no right
+// to change a consumer. It publishes to the log, on condition that nothing was
+// recorded since it looked, and the server hands the request on to its own API. What
+// remains of a race is inside the server: a change that it carried out and has not
+// recorded yet, which is microseconds later.
+//
 // Only integrations/install and programs that choose their vendors import it.
 package nats

@@ -39,6 +39,9 @@ type Settings struct {
 	// InboxPrefix is the subject under which answers are received, "_INBOX" when
 	// empty. A prefix of its own keeps Backout from seeing the answers to others.
 	InboxPrefix string `yaml:"inbox_prefix" json:"inbox_prefix"`
+	// ConsumerLog is the stream that guards changes of consumers, as the package
+	// describes it. It is needed for "nats.consumer" alone.
+	ConsumerLog string `yaml:"consumer_log" json:"consumer_log"`
 }
 
 // TLS names files in PEM form.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/integrations/ledger"
@@ -159,6 +160,16 @@ func (v vendors) Upsert(_ context.Context, key, _, _ string) (incident.Postmorte
 type hurried struct {
 	*activities.Activities
 	world world
+	// kept counts the looks after states.
+	kept *atomic.Int32
+}
+
+// KeepStates follows one target the first time, and fails to; later there are none.
+func (h *hurried) KeepStates(context.Context, activities.KeepInput) (activities.KeepResult, error) {
+	if h.kept.Add(1) == 1 {
+		return activities.KeepResult{Targets: 1, Failed: []string{"it is away"}}, nil
+	}
+	return activities.KeepResult{}, nil
 }
 
 // CollectOptions replaces how long people have to decide.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,7 +76,7 @@ func startProduct(t *testing.T, scenarios []scenario) *product {
 		Catalogue: catalogue(t, scenarios), Runbooks: books(t, scenarios), Policy: approvals.Default(),
 		Postmortem: func(v incident.View) (title, body string) { return "Postmortem of " + v.Key, v.Title },
 		Now:        time.Now, Pager: v, Tracker: v, Intake: p.gateway, Held: v,
-	}, p.world}, activity.RegisterOptions{})
+	}, p.world, new(atomic.Int32)}, activity.RegisterOptions{})
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
 	return p

@@ -186,6 +186,7 @@ func scenarios() []scenario {
 		}},
 		{name: "continued", play: func(p *play) []string { return p.continued() }},
 		{name: "reconciled", quick: true, play: func(p *play) []string { return p.reconciled() }},
+		{name: "recording", quick: true, play: func(p *play) []string { return p.recording() }},
 	}
 }
 
@@ -298,4 +299,19 @@ func (p *play) reconciled() []string {
 	p.deciding(1)
 	p.close(1)
 	return append(p.roots(1, 2), incident.ReconcileID(incident.SourcePagerDuty), incident.ReconcileID(incident.SourceAlertmanager))
+}
+
+// recording keeps the states of a target, and goes on as new until none is left.
+func (p *play) recording() []string {
+	p.Helper()
+	run, err := p.client.ExecuteWorkflow(p.Context(), client.StartWorkflowOptions{
+		ID: incident.RecordingID, TaskQueue: incident.TaskQueue,
+	}, incident.WorkflowRecording)
+	require.NoError(p, err)
+	first := run.GetRunID()
+	var res activities.KeepResult
+	require.NoError(p, run.Get(p.Context(), &res))
+	require.Zero(p, res.Targets)
+	require.NotEqual(p, first, run.GetRunID(), "it did not continue as new")
+	return []string{incident.RecordingID}
 }

@@ -42,6 +42,10 @@ type Activities struct {
 	Tracker Tracker
 	// Intake is optional: it is needed by Reconcile only.
 	Intake Intake
+	// Recorded are the targets whose states are kept, by Recorders. Both are
+	// optional: without them nothing is recorded.
+	Recorded  []runbooks.KindTarget
+	Recorders Recorders
 	// Held is optional: without it Reconcile does not look for incidents whose
 	// end was missed. The worker sets it.
 	Held Held

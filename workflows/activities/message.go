@@ -187,3 +187,16 @@ type ReconcileResult struct {
 	// run tries again.
 	Failed []string `json:"failed,omitempty"`
 }
+
+// KeepInput asks for the states of targets to be kept for a while.
+type KeepInput struct {
+	For time.Duration `json:"for"`
+}
+
+// KeepResult says how that went.
+type KeepResult struct {
+	// Targets counts the targets that were to be followed.
+	Targets int `json:"targets"`
+	// Failed are those that could not be followed in the end, each with why.
+	Failed []string `json:"failed,omitempty"`
+}

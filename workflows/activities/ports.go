@@ -93,6 +93,12 @@ type Intake interface {
 	Page(ctx context.Context, p incident.Page) (incident.Result, error)
 }
 
+// Recorders keep the states of targets whose systems keep no history of them;
+// *driver.Set is one.
+type Recorders interface {
+	Recorder(kind, system string) (driver.Recorder, error)
+}
+
 // Systems is the connected production systems; *driver.Set is one.
 type Systems interface {
 	Inverse(kind, system string) (driver.Inverse, error)

@@ -15,6 +15,7 @@ const (
 	WorkflowRollback  = "Rollback"
 	WorkflowLock      = "TargetLock"
 	WorkflowReconcile = "Reconcile"
+	WorkflowRecording = "Recording"
 )
 
 // Message names of the Incident workflow. They live in histories and never
@@ -75,6 +76,9 @@ func LockID(t Target) string { return "lock/" + t.String() }
 
 // ReconcileID is the ID of the scheduled reconciliation of a source.
 func ReconcileID(source Source) string { return "reconcile/" + string(source) }
+
+// RecordingID is the ID of the one recording of states.
+const RecordingID = "recording"
 
 // EventID is the n-th event of an incident or rollback.
 func EventID(prefix string, n int) string { return fmt.Sprintf("%s/e%d", prefix, n) }

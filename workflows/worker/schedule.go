@@ -51,3 +51,26 @@ func EnsureReconcile(ctx context.Context, c client.Client, source incident.Sourc
 	}
 	return nil
 }
+
+// recordingEvery is how soon a recording that was ended from outside begins again.
+const recordingEvery = time.Minute
+
+// EnsureRecording makes the states of targets be recorded, by one worker at a time.
+// A recording that runs already goes on; several processes may do so at once.
+func EnsureRecording(ctx context.Context, c client.Client) error {
+	_, err := c.ScheduleClient().Create(ctx, client.ScheduleOptions{
+		ID:   incident.RecordingID,
+		Spec: client.ScheduleSpec{Intervals: []client.ScheduleIntervalSpec{{Every: recordingEvery}}},
+		// A recording runs until it is ended; the schedule is there for its end.
+		Overlap:       enumspb.SCHEDULE_OVERLAP_POLICY_SKIP,
+		CatchupWindow: recordingEvery,
+		Action: &client.ScheduleWorkflowAction{
+			ID: incident.RecordingID, Workflow: incident.WorkflowRecording, TaskQueue: incident.TaskQueue,
+		},
+		TriggerImmediately: true,
+	})
+	if err != nil && !errors.Is(err, temporal.ErrScheduleAlreadyRunning) {
+		return fmt.Errorf("create schedule %q: %w", incident.RecordingID, err)
+	}
+	return nil
+}

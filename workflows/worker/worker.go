@@ -37,6 +37,7 @@ func RegisterWorkflows(r Registry) {
 		incident.WorkflowRollback:  workflows.Rollback,
 		incident.WorkflowLock:      workflows.TargetLock,
 		incident.WorkflowReconcile: workflows.Reconcile,
+		incident.WorkflowRecording: workflows.Recording,
 	} {
 		r.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: name})
 	}

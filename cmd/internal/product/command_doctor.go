@@ -16,6 +16,7 @@ import (
 
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/integrations/ledger"
+	"github.com/backout/backout/runbooks"
 )
 
 // reachTimeout bounds each look at something remote.
@@ -55,8 +56,13 @@ func (p *program) doctor(ctx context.Context) error {
 		}
 	}
 	_, _ = fmt.Fprintln(p.stdout, "reachable:")
+	reached := map[string]SystemConfig{}
 	for _, s := range c.Systems {
-		check(fmt.Sprintf("system %s (%s)", s.Name, s.Type), reach(ctx, s))
+		err := reach(ctx, s)
+		check(fmt.Sprintf("system %s (%s)", s.Name, s.Type), err)
+		if err == nil {
+			reached[s.Name] = s
+		}
 	}
 	_, err = openVendors(c, rules.Catalogue, p.logger(c.Log))
 	check("secrets of Slack, PagerDuty and GitHub", err)
@@ -64,10 +70,51 @@ func (p *program) doctor(ctx context.Context) error {
 		check("Temporal at "+c.Temporal.Address, dialTCP(ctx, c.Temporal.Address))
 	}
 	check("ledger", checkLedger(ctx, filepath.Join(c.Data, LedgerFile)))
+	if rules.Catalogue != nil {
+		doctorRecorded(ctx, rules, reached, check)
+	}
 	if bad > 0 {
 		return fmt.Errorf("%d checks failed", bad)
 	}
 	return nil
+}
+
+// doctorRecorded looks whether the states are kept that only a recorder keeps, of
+// the systems that were reached. What does not exist has none.
+func doctorRecorded(ctx context.Context, rules Rules, reached map[string]SystemConfig, check func(what string, err error)) {
+	targets, err := runbooks.Targets(rules.Runbooks, rules.Catalogue, driver.Recorded())
+	if err != nil {
+		check("recorded targets", err)
+		return
+	}
+	for _, t := range targets {
+		s, ok := reached[t.Target.System]
+		if !ok {
+			check(fmt.Sprintf("states of %s", t.Target), errors.New("the system is not configured, or was not reached"))
+			continue
+		}
+		err := checkRecorded(ctx, s, t)
+		if errors.Is(err, driver.ErrNotFound) {
+			check(fmt.Sprintf("states of %s, which does not exist", t.Target), nil)
+			continue
+		}
+		check(fmt.Sprintf("states of %s are recorded", t.Target), err)
+	}
+}
+
+func checkRecorded(ctx context.Context, s SystemConfig, t runbooks.KindTarget) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	set, err := driver.Open(ctx, []driver.System{{Name: s.Name, Type: s.Type, Decode: s.Settings.Decode}})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = set.Close() }() // Nothing was written.
+	recorder, err := set.Recorder(t.Kind, s.Name)
+	if err != nil {
+		return err
+	}
+	return recorder.Check(ctx, t.Target)
 }
 
 // reach connects to a system and asks it for something harmless.

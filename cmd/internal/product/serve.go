@@ -24,6 +24,7 @@ import (
 	"github.com/backout/backout/integrations/evidence"
 	_ "github.com/backout/backout/integrations/install" // The kinds of inverse.
 	"github.com/backout/backout/integrations/ledger"
+	"github.com/backout/backout/runbooks"
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
 	"github.com/backout/backout/workflows/worker"
@@ -205,15 +206,26 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 	}
 	s.closers = append(s.closers, func(context.Context) error { return store.Close() })
 
+	recorded, err := runbooks.Targets(rules.Runbooks, rules.Catalogue, driver.Recorded())
+	if err != nil {
+		return err
+	}
 	w := worker.New(s.Client, &activities.Activities{
 		Ledger: audit{led}, Evidence: store, Channel: v.channel, Directory: v.directory, Systems: set,
 		Catalogue: rules.Catalogue, Runbooks: rules.Runbooks, Policy: rules.Policy,
 		Postmortem: views.Postmortem, Now: time.Now, Pager: v.pager, Tracker: v.tracker, Intake: s.Gateway,
+		Recorded: recorded, Recorders: set,
 	})
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)
 	}
 	s.closers = append(s.closers, func(context.Context) error { w.Stop(); return nil })
+	if len(recorded) > 0 {
+		o.Log.Info("States are recorded.", "targets", len(recorded))
+		if err := worker.EnsureRecording(ctx, s.Client); err != nil {
+			return err
+		}
+	}
 	if v.pager != nil {
 		return worker.EnsureReconcile(ctx, s.Client, incident.SourcePagerDuty, o.Config.PagerDuty.ReconcileEvery)
 	}

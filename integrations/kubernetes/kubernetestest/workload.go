@@ -5,17 +5,18 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/backout/backout/integrations/driver"
@@ -44,13 +45,48 @@ var users = map[drivertest.Credential]string{
 	drivertest.Reader: "reader",
 }
 
-func init() { drivertest.Register(deployments()) }
+func init() {
+	for _, form := range []form{deployment, statefulSet, daemonSet} {
+		drivertest.Register(workloads(form))
+	}
+}
 
-// deployments is the case of a Deployment.
-func deployments() drivertest.Case {
+// form is one kind of workload.
+type form struct {
+	// path is the first part of a target's path.
+	path, kind string
+	resource   schema.GroupVersionResource
+	// history keeps the templates.
+	history schema.GroupVersionResource
+	// spec is what the kind needs beside the fields that all have.
+	spec map[string]any
+}
+
+func apps(resource string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: resource}
+}
+
+// The forms of a workload.
+var (
+	deployment = form{
+		path: "deployment", kind: "Deployment", resource: apps("deployments"), history: apps("replicasets"),
+		spec: map[string]any{"replicas": int64(1)},
+	}
+	statefulSet = form{
+		path: "statefulset", kind: "StatefulSet", resource: apps("statefulsets"), history: apps("controllerrevisions"),
+		spec: map[string]any{"replicas": int64(1), "serviceName": name},
+	}
+	daemonSet = form{
+		path: "daemonset", kind: "DaemonSet", resource: apps("daemonsets"), history: apps("controllerrevisions"),
+	}
+)
+
+// workloads is the case of one form.
+func workloads(form form) drivertest.Case {
 	return drivertest.Case{
 		Kind:  "kubernetes.workload",
-		Start: start,
+		Form:  form.kind,
+		Start: func(tb testing.TB) *drivertest.Target { tb.Helper(); return start(tb, form) },
 		Preflight: map[drivertest.Condition]drivertest.Scenario{
 			drivertest.MissingTarget: {
 				Arrange: func(_ testing.TB, target *drivertest.Target) (driver.PlanRequest, drivertest.Credential) {
@@ -63,7 +99,7 @@ func deployments() drivertest.Case {
 			drivertest.MissingRevision: {
 				Arrange: func(tb testing.TB, target *drivertest.Target) (driver.PlanRequest, drivertest.Credential) {
 					tb.Helper()
-					workloadOf(tb, target).forget()
+					workloadOf(tb, form, target).forget()
 					return target.Request, drivertest.Owner
 				},
 				Says: "is not in the history",
@@ -71,7 +107,7 @@ func deployments() drivertest.Case {
 			drivertest.DeployInFlight: {
 				Arrange: func(tb testing.TB, target *drivertest.Target) (driver.PlanRequest, drivertest.Credential) {
 					tb.Helper()
-					workloadOf(tb, target).deploy(badImage)
+					workloadOf(tb, form, target).deploy(badImage)
 					return target.Request, drivertest.Owner
 				},
 				Says:  "is in flight",
@@ -90,48 +126,54 @@ func deployments() drivertest.Case {
 	}
 }
 
-// workload is one Deployment in a namespace of its own, seen with all rights.
+// workload is one workload in a namespace of its own, seen with all rights.
 type workload struct {
+	form
 	tb        testing.TB
-	client    kubernetes.Interface
+	client    dynamic.Interface
 	namespace string
 }
 
 // workloadOf finds the workload of a target that start has made.
-func workloadOf(tb testing.TB, target *drivertest.Target) *workload {
+func workloadOf(tb testing.TB, form form, target *drivertest.Target) *workload {
 	tb.Helper()
 	parts := strings.Split(target.Request.Target.Path, "/")
 	require.Len(tb, parts, 3)
-	return &workload{tb: tb, client: controlplane.Require(tb).Client(tb, "admin"), namespace: parts[1]}
+	return &workload{form: form, tb: tb, client: objects(tb, controlplane.Require(tb)), namespace: parts[1]}
+}
+
+// objects is a client with all rights.
+func objects(tb testing.TB, plane *controlplane.Plane) dynamic.Interface {
+	tb.Helper()
+	client, err := dynamic.NewForConfig(plane.Config(tb, "admin"))
+	require.NoError(tb, err)
+	return client
 }
 
 // start deploys v1 and v2, and asks for revision 1.
-func start(tb testing.TB) *drivertest.Target {
+func start(tb testing.TB, form form) *drivertest.Target {
 	tb.Helper()
 	plane := controlplane.Require(tb)
-	front := newFront(tb, plane)
-	w := &workload{tb: tb, client: plane.Client(tb, "admin"), namespace: plane.Namespace(tb)}
+	w := &workload{form: form, tb: tb, client: objects(tb, plane), namespace: plane.Namespace(tb)}
 	reading := []rbacv1.PolicyRule{
-		{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"get"}},
-		{APIGroups: []string{"apps"}, Resources: []string{"replicasets"}, Verbs: []string{"list"}},
+		{APIGroups: []string{"apps"}, Resources: []string{form.resource.Resource}, Verbs: []string{"get"}},
+		{APIGroups: []string{"apps"}, Resources: []string{form.history.Resource}, Verbs: []string{"list"}},
 	}
 	plane.Grant(tb, w.namespace, users[drivertest.Reader], reading...)
 	plane.Grant(tb, w.namespace, users[drivertest.Owner], append(reading,
-		rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"deployments"}, Verbs: []string{"patch"}})...)
+		rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{form.resource.Resource}, Verbs: []string{"patch"}})...)
 
 	password := rand.Text()
-	_, err := w.client.AppsV1().Deployments(w.namespace).Create(tb.Context(), manifest(goodImage, password), metav1.CreateOptions{})
+	_, err := w.all().Create(tb.Context(), form.manifest(goodImage, password), metav1.CreateOptions{})
 	require.NoError(tb, err)
 	require.NoError(tb, w.observed(tb.Context()))
 	w.deploy(newImage)
 
+	front, connect := connected(tb, plane)
 	return &drivertest.Target{
-		Request:  driver.PlanRequest{Target: incident.Target{Path: "deployment/" + w.namespace + "/" + name}, Revision: "1"},
-		Upstream: front.address(),
-		Connect: func(address string, as drivertest.Credential) driver.System {
-			kubeconfig := plane.KubeconfigTo(tb, users[as], "https://"+address, front.authority())
-			return driver.System{Name: "cluster", Type: "kubernetes", Decode: drivertest.Settings(map[string]string{"kubeconfig": kubeconfig})}
-		},
+		Request:    driver.PlanRequest{Target: incident.Target{Path: form.path + "/" + w.namespace + "/" + name}, Revision: "1"},
+		Upstream:   front.address(),
+		Connect:    connect,
 		Digest:     w.digest,
 		Mutations:  w.mutations,
 		Interfere:  w.interfere,
@@ -139,6 +181,20 @@ func start(tb testing.TB) *drivertest.Target {
 		Throttle:   front.throttle,
 		Canaries:   []string{password, token(tb, plane, drivertest.Owner), token(tb, plane, drivertest.Reader)},
 	}
+}
+
+// connected is a front before the API server, and the configuration of a connection
+// to it.
+func connected(tb testing.TB, plane *controlplane.Plane) (*front, func(address string, as drivertest.Credential) driver.System) {
+	tb.Helper()
+	front := newFront(tb, plane)
+	return front, func(address string, as drivertest.Credential) driver.System {
+		return system(plane.KubeconfigTo(tb, users[as], "https://"+address, front.authority()))
+	}
+}
+
+func system(kubeconfig string) driver.System {
+	return driver.System{Name: "cluster", Type: "kubernetes", Decode: drivertest.Settings(map[string]string{"kubeconfig": kubeconfig})}
 }
 
 // token is the bearer token of a user.
@@ -149,30 +205,40 @@ func token(tb testing.TB, plane *controlplane.Plane, as drivertest.Credential) s
 	return cfg.BearerToken
 }
 
-func manifest(image, password string) *appsv1.Deployment {
-	replicas, labels := int32(1), map[string]string{"app": name}
-	return &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: appsv1.DeploymentSpec{
-			Replicas: &replicas,
-			Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labels},
-				Spec: corev1.PodSpec{Containers: []corev1.Container{{
-					Name: name, Image: image, Env: []corev1.EnvVar{{Name: "PASSWORD", Value: password}}, Args: []string{"--password=" + password},
-				}}},
+func (f form) manifest(image, password string) *unstructured.Unstructured {
+	labels := map[string]any{"app": name}
+	spec := map[string]any{
+		"selector": map[string]any{"matchLabels": labels},
+		"template": map[string]any{
+			"metadata": map[string]any{"labels": labels},
+			"spec": map[string]any{
+				// No controller takes the taint off with which every Node begins.
+				"tolerations": []any{map[string]any{"operator": "Exists"}},
+				"containers": []any{map[string]any{
+					"name": name, "image": image, "args": []any{"--password=" + password},
+					"env": []any{map[string]any{"name": "PASSWORD", "value": password}},
+				}},
 			},
 		},
 	}
+	maps.Copy(spec, f.spec)
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": f.resource.GroupVersion().String(), "kind": f.kind, "metadata": map[string]any{"name": name}, "spec": spec,
+	}}
 }
 
-// digest is of the pod template, whose field order is that of its Go type.
+// all are the workloads of the form in the namespace.
+func (w *workload) all() dynamic.ResourceInterface {
+	return w.client.Resource(w.resource).Namespace(w.namespace)
+}
+
+// digest is of the pod template.
 func (w *workload) digest(ctx context.Context) (string, error) {
 	d, err := w.read(ctx)
 	if err != nil {
 		return "", err
 	}
-	content, err := json.Marshal(d.Spec.Template)
+	content, err := json.Marshal(d.Object["spec"].(map[string]any)["template"])
 	if err != nil {
 		return "", fmt.Errorf("encode pod template: %w", err)
 	}
@@ -186,21 +252,21 @@ func (w *workload) mutations(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return int(d.Generation), nil
+	return int(d.GetGeneration()), nil
 }
 
-func (w *workload) read(ctx context.Context) (*appsv1.Deployment, error) {
-	d, err := w.client.AppsV1().Deployments(w.namespace).Get(ctx, name, metav1.GetOptions{})
+func (w *workload) read(ctx context.Context) (*unstructured.Unstructured, error) {
+	d, err := w.all().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("read deployment: %w", err)
+		return nil, fmt.Errorf("read workload: %w", err)
 	}
 	return d, nil
 }
 
 func (w *workload) patch(ctx context.Context, patch string) error {
-	_, err := w.client.AppsV1().Deployments(w.namespace).Patch(ctx, name, types.JSONPatchType, []byte(patch), metav1.PatchOptions{})
+	_, err := w.all().Patch(ctx, name, types.JSONPatchType, []byte(patch), metav1.PatchOptions{})
 	if err != nil {
-		return fmt.Errorf("patch deployment: %w", err)
+		return fmt.Errorf("patch workload: %w", err)
 	}
 	return nil
 }
@@ -236,7 +302,8 @@ func (w *workload) observed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if d.Status.ObservedGeneration >= d.Generation {
+		seen, _, _ := unstructured.NestedInt64(d.Object, "status", "observedGeneration") // Absent is 0.
+		if seen >= d.GetGeneration() {
 			return nil
 		}
 		select {
@@ -252,7 +319,7 @@ func (w *workload) forget() {
 	w.tb.Helper()
 	require.NoError(w.tb, w.patch(w.tb.Context(), `[{"op":"replace","path":"/spec/revisionHistoryLimit","value":0}]`))
 	require.Eventually(w.tb, func() bool {
-		sets, err := w.client.AppsV1().ReplicaSets(w.namespace).List(w.tb.Context(), metav1.ListOptions{})
-		return err == nil && len(sets.Items) == 1
+		kept, err := w.client.Resource(w.history).Namespace(w.namespace).List(w.tb.Context(), metav1.ListOptions{})
+		return err == nil && len(kept.Items) == 1
 	}, patience, poll, "the old revisions stay")
 }

@@ -73,6 +73,9 @@ func (s *Server) PutFile(full, path, content string) {
 }
 
 func (s *Server) listCommits(r *rest.Request, p *repo) rest.Reply {
+	if p.git != "" {
+		return s.listGitCommits(r, p)
+	}
 	since, bad := sinceOf(r)
 	if bad != nil {
 		return *bad
@@ -110,6 +113,9 @@ func (p *repo) index(hash string) int {
 
 func (s *Server) getCommit(r *rest.Request, p *repo) rest.Reply {
 	hash, found := p.resolve(r.Vars["ref"])
+	if c, there := p.one(hash); found && there {
+		return ok(s.renderGit(p, c, true))
+	}
 	i := p.index(hash)
 	if !found || i < 0 {
 		return message(http.StatusUnprocessableEntity, "No commit found for SHA: "+r.Vars["ref"])
@@ -122,6 +128,9 @@ func (s *Server) compare(r *rest.Request, p *repo) rest.Reply {
 	base, head, cut := strings.Cut(r.Vars["basehead"], "...")
 	from, ok1 := p.resolve(base)
 	to, ok2 := p.resolve(head)
+	if p.git != "" && cut && ok1 && ok2 {
+		return s.compareGit(r, p, from, to)
+	}
 	i, j := p.index(from), p.index(to)
 	if !cut || !ok1 || !ok2 || i < 0 || j < 0 {
 		return notFound()

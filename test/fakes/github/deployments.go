@@ -26,6 +26,8 @@ type Deployment struct {
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 	Statuses    []DeploymentStatus
+	// requested says that it was created through the API.
+	requested bool
 }
 
 // DeploymentStatus is one status of a deployment.
@@ -118,7 +120,7 @@ func (s *Server) getDeployment(r *rest.Request, p *repo) rest.Reply {
 }
 
 func (s *Server) createDeployment(r *rest.Request, p *repo) rest.Reply {
-	d := Deployment{Creator: r.Actor, CreatedAt: s.cfg.Now()}
+	d := Deployment{Creator: r.Actor, CreatedAt: s.cfg.Now(), requested: true}
 	d.Ref, _ = r.Body["ref"].(string)
 	d.Task, _ = r.Body["task"].(string)
 	d.Environment, _ = r.Body["environment"].(string)
@@ -142,6 +144,7 @@ func (s *Server) listStatuses(r *rest.Request, p *repo) rest.Reply {
 	}
 	statuses := slices.Clone(d.Statuses)
 	slices.Reverse(statuses)
+	defer s.advance(p, d)
 	return list(s, r, statuses, func(st DeploymentStatus) object { return s.renderStatus(p, d, st) })
 }
 
@@ -185,6 +188,9 @@ var sha = regexp.MustCompile(`^[0-9a-f]{40}$`)
 // resolve finds the commit of a branch, tag or hash. A repository without
 // commits takes any full hash.
 func (p *repo) resolve(ref string) (string, bool) {
+	if p.git != "" {
+		return p.lookUp(ref)
+	}
 	if tag, ok := p.tags[ref]; ok {
 		return tag, true
 	}

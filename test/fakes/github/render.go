@@ -65,6 +65,7 @@ func (s *Server) renderRepo(p *repo) object {
 		"url": s.api(p), "html_url": s.web(p), "clone_url": s.web(p) + ".git", "git_url": s.web(p) + ".git",
 		"ssh_url": s.web(p) + ".git", "svn_url": s.web(p), "mirror_url": nil,
 		"description": nil, "homepage": nil, "language": nil, "license": nil, "archived": false, "disabled": false,
+		"allow_merge_commit": true, "allow_squash_merge": true, "allow_rebase_merge": true,
 		"has_issues": true, "has_projects": false, "has_wiki": false, "has_pages": false, "has_discussions": false,
 		"open_issues": open, "open_issues_count": open,
 		"pushed_at": stamp(time.Unix(0, 0)), "created_at": stamp(time.Unix(0, 0)), "updated_at": stamp(time.Unix(0, 0)),
@@ -160,6 +161,10 @@ func (s *Server) renderPull(p *repo, i *Issue, full bool) object {
 		for _, name := range []string{"additions", "changed_files", "comments", "commits", "deletions", "review_comments"} {
 			o[name] = 0
 		}
+		if c, there := p.one(i.Pull.MergeSHA); there {
+			o["additions"], o["deletions"], _ = p.stats(c)
+			o["commits"] = 1
+		}
 		o["mergeable"], o["mergeable_state"], o["merged"], o["maintainer_can_modify"], o["merged_by"] = nil, "unknown", merge != nil, false, nil
 	}
 	return o
@@ -172,7 +177,7 @@ func (s *Server) listPulls(r *rest.Request, p *repo) rest.Reply {
 	}
 	var all []*Issue
 	for _, i := range p.issues {
-		if i.Pull != nil && (state == "all" || i.State == state) && (r.Query.Get("base") == "" || r.Query.Get("base") == i.Pull.Base) {
+		if i.Pull != nil && (state == "all" || i.State == state) && unless(r, "base", i.Pull.Base) && unless(r, "head", p.owner+":"+i.Pull.Head) {
 			all = append(all, i)
 		}
 	}

@@ -42,6 +42,14 @@ type Config struct {
 	Tokens map[string]string
 	// ReadOnly lists logins that may not write.
 	ReadOnly []string
+	// Grants are the permissions of logins with a fine-grained token, such as
+	// "deployments: write"; a login without an entry may do everything. To write
+	// includes to read.
+	Grants map[string][]string
+	// Deploys makes the stand-in take up what is asked of it: a deployment or a
+	// run that was created through the API comes one step further each time that
+	// it is read.
+	Deploys bool
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// RequestsPerHour overrides GitHub's primary limit of 5,000.
@@ -79,10 +87,17 @@ type repo struct {
 	comments    []*Comment
 	labels      []Label
 	deployments []*Deployment
-	commits     []Commit
-	tags        map[string]string
-	releases    []Release
-	files       map[string]string
+	runs        []*Run
+	// disabled are the paths of workflows that are turned off.
+	disabled map[string]bool
+	// git is the folder of the bare repository, empty when there is none.
+	git string
+	// protected are the branches that are, with why they take no merge now.
+	protected map[string]string
+	commits   []Commit
+	tags      map[string]string
+	releases  []Release
+	files     map[string]string
 }
 
 // New starts a stand-in with no repositories.
@@ -98,9 +113,8 @@ func New(cfg Config) (*Server, error) {
 	cfg.SearchLag = cmp.Or(cfg.SearchLag, time.Minute)
 	s := &Server{cfg: cfg, repos: make(map[string]*repo)}
 	server, err := rest.Listen(cfg.Addr, rest.Vendor{
-		Facts: contract.Facts(),
-		// Enterprise clients put the API below this prefix.
-		Root:      func(path string) string { return strings.TrimPrefix(path, "/api/v3") },
+		Facts:     contract.Facts(),
+		Root:      root,
 		Authorize: s.authorize,
 		Refuse:    refuse,
 		Failure:   s.failure,
@@ -119,30 +133,48 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) handlers() map[string]func(*rest.Request) rest.Reply {
 	const r = "/repos/{owner}/{repo}"
 	return map[string]func(*rest.Request) rest.Reply{
-		"GET /user":                                           s.getUser,
-		"GET " + r:                                            s.in(s.getRepo),
-		"GET " + r + "/issues":                                s.in(s.listIssues),
-		"POST " + r + "/issues":                               s.in(s.createIssue),
-		"GET " + r + "/issues/{issue_number}":                 s.in(s.getIssue),
-		"PATCH " + r + "/issues/{issue_number}":               s.in(s.updateIssue),
-		"GET " + r + "/issues/{issue_number}/comments":        s.in(s.listComments),
-		"POST " + r + "/issues/{issue_number}/comments":       s.in(s.createComment),
-		"PATCH " + r + "/issues/comments/{comment_id}":        s.in(s.updateComment),
-		"GET /search/issues":                                  s.searchIssues,
-		"GET " + r + "/deployments":                           s.in(s.listDeployments),
-		"POST " + r + "/deployments":                          s.in(s.createDeployment),
-		"GET " + r + "/deployments/{deployment_id}":           s.in(s.getDeployment),
-		"GET " + r + "/deployments/{deployment_id}/statuses":  s.in(s.listStatuses),
-		"POST " + r + "/deployments/{deployment_id}/statuses": s.in(s.createStatus),
-		"GET " + r + "/pulls":                                 s.in(s.listPulls),
-		"GET " + r + "/pulls/{pull_number}":                   s.in(s.getPull),
-		"GET " + r + "/commits":                               s.in(s.listCommits),
-		"GET " + r + "/commits/{ref}":                         s.in(s.getCommit),
-		"GET " + r + "/compare/{basehead}":                    s.in(s.compare),
-		"GET " + r + "/releases":                              s.in(s.listReleases),
-		"GET " + r + "/contents/{path}":                       s.in(s.getContents),
-		"GET " + r + "/labels":                                s.in(s.listLabels),
-		"POST " + r + "/labels":                               s.in(s.createLabel),
+		"GET /user":                                                 s.getUser,
+		"GET " + r:                                                  s.in(s.getRepo),
+		"GET " + r + "/issues":                                      s.in(s.listIssues),
+		"POST " + r + "/issues":                                     s.in(s.createIssue),
+		"GET " + r + "/issues/{issue_number}":                       s.in(s.getIssue),
+		"PATCH " + r + "/issues/{issue_number}":                     s.in(s.updateIssue),
+		"GET " + r + "/issues/{issue_number}/comments":              s.in(s.listComments),
+		"POST " + r + "/issues/{issue_number}/comments":             s.in(s.createComment),
+		"PATCH " + r + "/issues/comments/{comment_id}":              s.in(s.updateComment),
+		"GET /search/issues":                                        s.searchIssues,
+		"GET " + r + "/deployments":                                 s.in(s.listDeployments),
+		"POST " + r + "/deployments":                                s.in(s.createDeployment),
+		"GET " + r + "/deployments/{deployment_id}":                 s.in(s.getDeployment),
+		"DELETE " + r + "/deployments/{deployment_id}":              s.in(s.deleteDeployment),
+		"GET " + r + "/deployments/{deployment_id}/statuses":        s.in(s.listStatuses),
+		"POST " + r + "/deployments/{deployment_id}/statuses":       s.in(s.createStatus),
+		"GET " + r + "/branches/{branch}":                           s.inGit(s.getBranch),
+		"GET " + r + "/git/commits/{commit_sha}":                    s.inGit(s.getGitCommit),
+		"POST " + r + "/git/commits":                                s.inGit(s.createGitCommit),
+		"GET " + r + "/git/trees/{tree_sha}":                        s.inGit(s.getTree),
+		"POST " + r + "/git/trees":                                  s.inGit(s.createTree),
+		"GET " + r + "/git/ref/{ref}":                               s.inGit(s.getRef),
+		"POST " + r + "/git/refs":                                   s.inGit(s.createRef),
+		"PATCH " + r + "/git/refs/{ref}":                            s.inGit(s.updateRef),
+		"DELETE " + r + "/git/refs/{ref}":                           s.inGit(s.deleteRef),
+		"GET " + r + "/pulls":                                       s.in(s.listPulls),
+		"POST " + r + "/pulls":                                      s.inGit(s.createPull),
+		"PATCH " + r + "/pulls/{pull_number}":                       s.inGit(s.updatePull),
+		"PUT " + r + "/pulls/{pull_number}/merge":                   s.inGit(s.mergePull),
+		"GET " + r + "/pulls/{pull_number}":                         s.in(s.getPull),
+		"GET " + r + "/commits":                                     s.in(s.listCommits),
+		"GET " + r + "/commits/{ref}":                               s.in(s.getCommit),
+		"GET " + r + "/compare/{basehead}":                          s.in(s.compare),
+		"GET " + r + "/releases":                                    s.in(s.listReleases),
+		"GET " + r + "/contents/{path}":                             s.in(s.getContents),
+		"GET " + r + "/actions/workflows/{workflow_id}":             s.in(s.getWorkflow),
+		"POST " + r + "/actions/workflows/{workflow_id}/dispatches": s.in(s.dispatch),
+		"GET " + r + "/actions/workflows/{workflow_id}/runs":        s.in(s.listRuns),
+		"GET " + r + "/actions/runs/{run_id}/jobs":                  s.in(s.listJobs),
+		"POST " + r + "/actions/runs/{run_id}/cancel":               s.in(s.cancelRun),
+		"GET " + r + "/labels":                                      s.in(s.listLabels),
+		"POST " + r + "/labels":                                     s.in(s.createLabel),
 	}
 }
 
@@ -158,7 +190,7 @@ func (s *Server) repo(full string) *repo {
 	key := strings.ToLower(full)
 	if s.repos[key] == nil {
 		owner, name, _ := strings.Cut(full, "/")
-		s.repos[key] = &repo{owner: owner, name: name, id: s.newID(), tags: make(map[string]string), files: make(map[string]string)}
+		s.repos[key] = &repo{owner: owner, name: name, id: s.newID(), tags: make(map[string]string), files: make(map[string]string), disabled: make(map[string]bool), protected: make(map[string]string)}
 	}
 	return s.repos[key]
 }
@@ -177,7 +209,7 @@ func (s *Server) in(serve func(*rest.Request, *repo) rest.Reply) func(*rest.Requ
 }
 
 // authorize accepts "Bearer <token>" and "token <token>".
-func (s *Server) authorize(r *http.Request, _ *rest.Operation) (string, *rest.Reply) {
+func (s *Server) authorize(r *http.Request, op *rest.Operation) (string, *rest.Reply) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	login := s.cfg.Tokens[token]
 	if token == "" {
@@ -191,7 +223,7 @@ func (s *Server) authorize(r *http.Request, _ *rest.Operation) (string, *rest.Re
 	if limited := s.limit(r.Method != http.MethodGet); limited != nil {
 		return "", limited
 	}
-	if r.Method != http.MethodGet && slices.Contains(s.cfg.ReadOnly, login) {
+	if (r.Method != http.MethodGet && slices.Contains(s.cfg.ReadOnly, login)) || !s.granted(login, op) {
 		reply := message(http.StatusForbidden, "Resource not accessible by personal access token")
 		return "", &reply
 	}
