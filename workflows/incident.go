@@ -207,7 +207,7 @@ func (r *incidentRun) awaitWork(ctx workflow.Context) {
 			}
 			continue
 		}
-		_, _ = workflow.AwaitWithTimeout(ctx, max(by.Sub(workflow.Now(ctx)), 0), func() bool { return ready() || !r.state.DecideBy.Equal(by) })
+		awaitFor(ctx, max(by.Sub(workflow.Now(ctx)), 0), func() bool { return ready() || !r.state.DecideBy.Equal(by) })
 		if ready() || r.decisionOverdue(ctx) {
 			return
 		}

@@ -94,7 +94,7 @@ func (r *incidentRun) line(e incident.Event) {
 
 // gather waits until the options are there, for a short while at most.
 func (r *incidentRun) gather(ctx workflow.Context) {
-	_, _ = workflow.AwaitWithTimeout(ctx, gathering, func() bool { return r.view().Phase != incident.PhaseCollecting })
+	awaitFor(ctx, gathering, func() bool { return r.view().Phase != incident.PhaseCollecting })
 	r.gathered = true
 }
 
@@ -105,7 +105,7 @@ func (r *incidentRun) keepLedger(ctx workflow.Context) {
 	var last time.Time
 	for workflow.Await(ctx, func() bool { return len(r.pending) > 0 && (r.gathered || r.awaited()) }) == nil {
 		if rest := ledgerInterval - workflow.Now(ctx).Sub(last); !last.IsZero() && rest > 0 {
-			_, _ = workflow.AwaitWithTimeout(ctx, rest, r.awaited)
+			awaitFor(ctx, rest, r.awaited)
 		}
 		last = workflow.Now(ctx)
 		batch := r.batch()
