@@ -32,12 +32,13 @@ func TestNoProofOfRecovery(t *testing.T) {
 		{"ended", harness.Ended, incident.VerdictUnknown},
 		{"idle", harness.Idle, incident.VerdictUnknown},
 		{"ailing", harness.Ailing, incident.VerdictNotRecovered},
+		{"never-seen", harness.Truthful, incident.VerdictUnknown},
 	}
 	var services []string
 	for _, s := range signals {
 		services = append(services, s.service)
 	}
-	w := harness.New(t, harness.Options{Services: services, Windows: briefWindows(), Unlimited: true})
+	w := harness.New(t, harness.Options{Services: services, Unmetered: []string{"never-seen"}, Windows: briefWindows(), Unlimited: true})
 	keys := map[string]string{}
 	for _, s := range services {
 		keys[s] = w.Page(s)
