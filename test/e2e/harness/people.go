@@ -3,8 +3,8 @@ package harness
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/stretchr/testify/require"
