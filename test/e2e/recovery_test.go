@@ -74,9 +74,10 @@ func unproven(t *testing.T, w *harness.World, service, key string, want incident
 	require.NotEqual(t, incident.PhaseRecovered, v.Phase, service)
 	require.NotEqual(t, incident.PhaseClosed, v.Phase, service)
 	require.Zero(t, v.Postmortem.Number, "%s: a postmortem of what is not over", service)
-	at, ok := w.PagerDuty.Incident(incidentID(key))
-	require.True(t, ok)
-	require.Equal(t, 2, at.Level, "%s: the next level was not paged", service)
+	w.Until("the next level being paged for "+service, func() bool {
+		at, ok := w.PagerDuty.Incident(incidentID(key))
+		return ok && at.Level == 2
+	})
 	require.NotEmpty(t, w.Cards(key), service)
 }
 
