@@ -25,11 +25,13 @@ const heartbeatTimeout = 5 * time.Second
 const taskTimeout = 5 * time.Second
 
 // recordOptions: nothing may happen that the ledger does not know, so the
-// ledger is tried until it answers, and soon after a worker died.
-func recordOptions(ctx workflow.Context) workflow.Context {
+// ledger is tried until it answers or patience ends, for ever if that is zero,
+// and soon after a worker died.
+func recordOptions(ctx workflow.Context, patience time.Duration) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		StartToCloseTimeout: 5 * time.Second,
-		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second, NonRetryableErrorTypes: []string{incident.ErrTypeInvalid}},
+		StartToCloseTimeout:    5 * time.Second,
+		ScheduleToCloseTimeout: patience,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 2, MaximumInterval: 10 * time.Second, NonRetryableErrorTypes: []string{incident.ErrTypeInvalid}},
 	})
 }
 

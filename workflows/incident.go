@@ -66,6 +66,9 @@ type incidentRun struct {
 	// show.
 	published int
 	indexed   [3]string
+	// gathered says that the first card and the first write need not wait for
+	// the options any more.
+	gathered bool
 	// wanted says what the main loop is to do next.
 	wanted struct {
 		collect  bool
@@ -113,7 +116,7 @@ func newIncidentRun(ctx workflow.Context, in incident.IncidentInput) *incidentRu
 		}
 		r.pending, r.state.Pending = r.state.Pending, nil
 		// Whether the card shows the newest view is not known.
-		r.published = -1
+		r.published, r.gathered = -1, true
 		r.wanted.finish = r.view().Phase == incident.PhaseClosed
 		return r
 	}
@@ -141,6 +144,9 @@ func (r *incidentRun) prefix() string {
 // run is the main loop: it does one thing at a time, in this order of urgency,
 // until the incident is over.
 func (r *incidentRun) run(ctx workflow.Context) error {
+	if !r.gathered {
+		workflow.Go(ctx, r.gather)
+	}
 	workflow.Go(ctx, r.keepLedger)
 	workflow.Go(ctx, r.keepCard)
 	workflow.Go(ctx, r.keepCalling)
@@ -201,7 +207,7 @@ func (r *incidentRun) awaitWork(ctx workflow.Context) {
 			}
 			continue
 		}
-		_, _ = workflow.AwaitWithTimeout(ctx, max(by.Sub(workflow.Now(ctx)), 0), func() bool { return ready() || !r.state.DecideBy.Equal(by) })
+		awaitFor(ctx, max(by.Sub(workflow.Now(ctx)), 0), func() bool { return ready() || !r.state.DecideBy.Equal(by) })
 		if ready() || r.decisionOverdue(ctx) {
 			return
 		}

@@ -53,7 +53,7 @@ func (r *incidentRun) keepCalling(ctx workflow.Context) {
 
 func (r *incidentRun) call(ctx workflow.Context, c call) {
 	done := workflow.ExecuteActivity(tellOptions(ctx), act.Escalate, activities.EscalateInput{Key: r.view().Key, ID: c.id, Reason: c.reason})
-	if made, _ := workflow.AwaitWithTimeout(ctx, callPatience, done.IsReady); !made {
+	if !awaitFor(ctx, callPatience, done.IsReady) {
 		r.note("The next level could not be paged yet; page them by hand: " + c.reason)
 		r.changed()
 	}

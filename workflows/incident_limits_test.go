@@ -356,12 +356,12 @@ func TestDecisionsAreBounded(t *testing.T) {
 func TestALedgerThatIsAwayIsWaitedForAndSaid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.takes["Record"] = 4 * time.Minute
+	back := w.ledgerAway()
 	update(w, 0, incident.UpdatePage, "p1", page("p1", incident.PageTriggered, 0))
 	got := update(w, 20*time.Second, incident.UpdateDecide, "d1", decide("UADA", "d1", option(t, "o1")))
 	var during incident.View
 	w.env.RegisterDelayedCallback(func() { during = w.view(t); require.Empty(t, w.executed) }, 3*time.Minute)
-	w.env.RegisterDelayedCallback(func() { w.takes["Record"] = 0 }, 3*time.Minute+time.Second)
+	w.env.RegisterDelayedCallback(back, 3*time.Minute+time.Second)
 	update(w, time.Hour, incident.UpdatePage, "p2", page("p2", incident.PageResolved, time.Hour))
 	v := w.run(t)
 	require.Equal(t, incident.OutcomeApproved, got.Outcome)

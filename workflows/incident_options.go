@@ -117,7 +117,7 @@ func (r *incidentRun) lookAgain(now time.Time, got activities.CollectResult) {
 func (r *incidentRun) keepLooking(ctx workflow.Context) {
 	for workflow.Await(ctx, func() bool { return !r.state.LookAgain.IsZero() }) == nil {
 		at := r.state.LookAgain
-		_, _ = workflow.AwaitWithTimeout(ctx, max(at.Sub(workflow.Now(ctx)), time.Millisecond), func() bool { return !r.state.LookAgain.Equal(at) })
+		awaitFor(ctx, max(at.Sub(workflow.Now(ctx)), time.Millisecond), func() bool { return !r.state.LookAgain.Equal(at) })
 		if !r.state.LookAgain.Equal(at) {
 			continue
 		}

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -17,9 +18,13 @@ import (
 // Source: https://docs.slack.dev/apis/web-api/rate-limits
 const cardInterval = time.Second
 
-// firstCard is how long the first card waits for the options, so that they
-// need not wait for the second one.
-const firstCard = 300 * time.Millisecond
+// gathering is how long the first card and the first write to the ledger wait
+// for the options, so that these need not wait for the second ones.
+const gathering = 300 * time.Millisecond
+
+// ledgerInterval is how long an entry waits for others to be written with it,
+// while nothing is to be executed. Temporal has it meanwhile.
+const ledgerInterval = 300 * time.Millisecond
 
 // ledgerPatience is how long the ledger may be away before somebody is paged.
 const ledgerPatience = time.Minute
@@ -87,11 +92,22 @@ func (r *incidentRun) line(e incident.Event) {
 	}
 }
 
+// gather waits until the options are there, for a short while at most.
+func (r *incidentRun) gather(ctx workflow.Context) {
+	awaitFor(ctx, gathering, func() bool { return r.view().Phase != incident.PhaseCollecting })
+	r.gathered = true
+}
+
 // keepLedger writes pending entries, as many at a time as have gathered. It
 // tries for as long as the ledger is away; meanwhile nothing is executed, and
 // somebody is told.
 func (r *incidentRun) keepLedger(ctx workflow.Context) {
-	for workflow.Await(ctx, func() bool { return len(r.pending) > 0 }) == nil {
+	var last time.Time
+	for workflow.Await(ctx, func() bool { return len(r.pending) > 0 && (r.gathered || r.awaited()) }) == nil {
+		if rest := ledgerInterval - workflow.Now(ctx).Sub(last); !last.IsZero() && rest > 0 {
+			awaitFor(ctx, rest, r.awaited)
+		}
+		last = workflow.Now(ctx)
 		batch := r.batch()
 		if r.record(ctx, batch) != nil {
 			// The ledger refuses what it was given, one entry at a time to
@@ -109,6 +125,11 @@ func (r *incidentRun) keepLedger(ctx workflow.Context) {
 		}
 		r.pending = r.pending[len(batch):]
 	}
+}
+
+// awaited reports whether something can not go on until the ledger has all.
+func (r *incidentRun) awaited() bool {
+	return r.wanted.rollback != nil || r.wanted.finish || r.cancelled || len(r.pending) >= maxBatch
 }
 
 // batch is as many pending entries as one write takes.
@@ -135,26 +156,37 @@ func (r *incidentRun) ledgerRefused(ctx workflow.Context, e incident.Entry, why 
 	}
 }
 
+// record writes entries, and returns an error only if the ledger refuses them.
 func (r *incidentRun) record(ctx workflow.Context, entries []incident.Entry) error {
-	written := workflow.ExecuteActivity(recordOptions(ctx), act.Record, activities.RecordInput{Entries: entries})
-	if there, _ := workflow.AwaitWithTimeout(ctx, ledgerPatience, written.IsReady); !there {
-		const away = "The ledger can not be written, so nothing is executed until it can. See that its disk or database answers."
-		r.note(away)
-		r.escalate(ctx, "ledger away", "the ledger can not be written, so Backout executes nothing; see that its disk or database answers")
-		r.changed()
-		_ = workflow.Await(ctx, written.IsReady)
-		r.forget("ledger away")
-		r.view().Notes = slices.DeleteFunc(r.view().Notes, func(n string) bool { return n == away })
-		r.changed()
+	in := activities.RecordInput{Entries: entries}
+	err := workflow.ExecuteActivity(recordOptions(ctx, ledgerPatience), act.Record, in).Get(ctx, nil)
+	if !away(err) {
+		return err
 	}
-	return written.Get(ctx, nil)
+	const note = "The ledger can not be written, so nothing is executed until it can. See that its disk or database answers."
+	r.note(note)
+	r.escalate(ctx, "ledger away", "the ledger can not be written, so Backout executes nothing; see that its disk or database answers")
+	r.changed()
+	for away(err) {
+		err = workflow.ExecuteActivity(recordOptions(ctx, 0), act.Record, in).Get(ctx, nil)
+	}
+	r.forget("ledger away")
+	r.view().Notes = slices.DeleteFunc(r.view().Notes, func(n string) bool { return n == note })
+	r.changed()
+	return err
+}
+
+// away reports whether an activity was run and ended for another reason than
+// what it was asked: its time was over.
+func away(err error) bool {
+	var ended *temporal.ActivityError
+	var refusal *temporal.ApplicationError
+	return errors.As(err, &ended) && (!errors.As(err, &refusal) || !refusal.NonRetryable() && !slices.Contains(finalErrors, refusal.Type()))
 }
 
 // keepCard publishes the newest view, at most once each cardInterval.
 func (r *incidentRun) keepCard(ctx workflow.Context) {
-	if r.published == 0 { // There is no card yet.
-		_, _ = workflow.AwaitWithTimeout(ctx, firstCard, func() bool { return r.view().Phase != incident.PhaseCollecting })
-	}
+	_ = workflow.Await(ctx, func() bool { return r.gathered })
 	var last time.Time
 	for workflow.Await(ctx, func() bool { return r.published != r.view().Revision }) == nil {
 		// The pause comes before the next card, so that an incident at rest has

@@ -66,7 +66,7 @@ func (r *incidentRun) awaitRollback(ctx workflow.Context, in incident.RollbackIn
 	}
 	for !r.rolling.IsReady() {
 		heard := r.heardAt
-		_, _ = workflow.AwaitWithTimeout(ctx, silence, r.rolling.IsReady)
+		awaitFor(ctx, silence, r.rolling.IsReady)
 		if !r.rolling.IsReady() && r.heardAt.Equal(heard) {
 			r.escalate(ctx, "silent "+in.ID, fmt.Sprintf("%s has said nothing for %s, at %q; look at it in Temporal and at each target", in.ID, silence, r.view().LastRollback().Step))
 		}

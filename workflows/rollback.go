@@ -257,15 +257,18 @@ func (r *rollback) nextEvent() string {
 func (r *rollback) record(ctx workflow.Context, kind incident.EventKind, text string, payload any) {
 	text = truncate(text, maxEventText)
 	e := entry(r.nextEvent(), r.in.Incident, kind, workflow.Now(ctx), "", text, payload)
-	written := workflow.ExecuteActivity(recordOptions(ctx), act.Record, activities.RecordInput{Entries: []incident.Entry{e}})
-	if there, _ := workflow.AwaitWithTimeout(ctx, ledgerPatience, written.IsReady); !there {
+	in := activities.RecordInput{Entries: []incident.Entry{e}}
+	err := workflow.ExecuteActivity(recordOptions(ctx, ledgerPatience), act.Record, in).Get(ctx, nil)
+	if away(err) {
 		was := r.view.Step
 		r.step(ctx, "waiting for the ledger, which can not be written")
 		r.page(ctx, fmt.Sprintf("%s does not go on, because the ledger can not be written; see that its disk or database answers", r.in.ID))
-		_ = workflow.Await(ctx, written.IsReady)
+		for away(err) {
+			err = workflow.ExecuteActivity(recordOptions(ctx, 0), act.Record, in).Get(ctx, nil)
+		}
 		r.view.Step = was
 	}
-	if err := written.Get(ctx, nil); err != nil {
+	if err != nil {
 		workflow.GetLogger(ctx).Error("Ledger refused an entry.", "incident_id", r.in.Incident, "event_id", e.ID, "error", err)
 		r.unrecorded = true
 		return

@@ -113,11 +113,11 @@ func TestARollbackOfAnotherIncidentTouchesNothing(t *testing.T) {
 func TestARollbackWaitsForTheLedgerAndSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.takes["Record"] = 3 * time.Minute
+	back := w.ledgerAway()
 	w.env.RegisterDelayedCallback(func() {
 		require.Empty(t, w.executed)
 		require.Len(t, w.escalate, 1)
-		w.takes["Record"] = 0
+		back()
 	}, 2*time.Minute)
 	v := runRollback(t, w, rollbackInput(option(t, "o1")))
 	require.Equal(t, incident.RollbackDone, v.Status)

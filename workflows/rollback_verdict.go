@@ -67,7 +67,7 @@ func (r *rollback) judge(ctx workflow.Context) {
 // pause waits, or until somebody asks for an end.
 func (r *rollback) pause(ctx workflow.Context, d time.Duration) {
 	if d > 0 {
-		_, _ = workflow.AwaitWithTimeout(ctx, d, func() bool { return r.stop })
+		awaitFor(ctx, d, func() bool { return r.stop })
 	}
 }
 

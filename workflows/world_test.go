@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,4 +273,16 @@ func rollbackStarted(t *testing.T, changed *time.Time) func(*workflow.Info, work
 			*changed = in.ChangedAt
 		}
 	}
+}
+
+// ledgerAway makes the ledger fail until back is called.
+func (w *world) ledgerAway() (back func()) {
+	var there atomic.Bool
+	w.record = func([]incident.Entry) error {
+		if there.Load() {
+			return nil
+		}
+		return temporal.NewApplicationError("the disk is full", incident.ErrTypeLedger)
+	}
+	return func() { there.Store(true) }
 }

@@ -160,13 +160,14 @@ func settled(ctx context.Context, s side, turn int, measure measurement) (time.D
 
 // compareThroughput measures rounds of calls, the two sides in turn, and
 // reports the medians of how many were answered in a second and their ratio,
-// above 1 where the product is slower. What signals would do is reported as
-// well, and how many events an incident left in its history.
+// above 1 where the product is slower. So is the ratio to an engine that takes the
+// same durable steps and nothing else, what signals would do, and how many events
+// an incident left in its history.
 func compareThroughput(b *testing.B, calls int, name naming) {
 	b.Helper()
 	srv := startServer(b)
-	bare, ours := newFloor(b, srv), newProduct(b, srv)
-	sides := []side{bare, ours, signals{bare}}
+	floor, ours := newFloor(b, srv), newProduct(b, srv)
+	sides := []side{floor, ours, newSteps(b, srv), signals{floor}}
 	took := make([][]time.Duration, len(sides))
 	n := 0
 	round := func() {
@@ -190,11 +191,13 @@ func compareThroughput(b *testing.B, calls int, name naming) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(rate(0), "floor-pages/s")
 	b.ReportMetric(rate(1), "pages/s")
-	b.ReportMetric(rate(2), "floor-signals/s")
+	b.ReportMetric(rate(2), "steps-pages/s")
+	b.ReportMetric(rate(3), "floor-signals/s")
 	b.ReportMetric(rate(0)/rate(1), "ratio")
-	for k, unit := range []string{"floor-events", "events"} {
+	b.ReportMetric(rate(2)/rate(1), "steps-ratio")
+	for k, unit := range []string{"floor-events", "events", "steps-events"} {
 		id, _ := name(n-1, 0)
-		events, err := bare.events(b.Context(), sides[k], id)
+		events, err := floor.events(b.Context(), sides[k], id)
 		require.NoError(b, err)
 		b.ReportMetric(float64(events), unit)
 	}

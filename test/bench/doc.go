@@ -11,4 +11,10 @@
 // ledger on disk; vendors answer at once, so that the figures say nothing about
 // them. Aims: 1.1 for start-to-first-activity, 2 for an update that needs
 // a decision, 1.25 for throughput.
+//
+// A page costs the engine more than its answer: options are collected, and ledger
+// and card follow, beside the pages that come next. Throughput is therefore
+// compared twice: with workflows of one activity ("ratio"), and with workflows that
+// take the same durable steps and have nothing to do in them ("steps-ratio"), which
+// is what is left of the engine's own time.
 package bench

@@ -10,6 +10,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
 	sdkworker "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -37,7 +38,6 @@ type side interface {
 }
 
 const (
-	floorQueue  = "floor"
 	floorUpdate = "update"
 	floorSignal = "signal"
 )
@@ -55,31 +55,73 @@ func startServer(tb testing.TB) *embedded.Server {
 	return srv
 }
 
-// floor is the bare engine: workflows that answer and do nothing else.
+// floor is the bare engine: workflows that answer and do next to nothing else.
 type floor struct {
+	// name begins the workflow IDs, and is the task queue.
+	name   string
+	run    func(workflow.Context) error
 	client client.Client
 	watch  *stopwatch
 }
 
+// newFloor is the engine with one activity, and newSteps with the steps of an
+// incident.
 func newFloor(tb testing.TB, srv *embedded.Server) *floor {
 	tb.Helper()
-	watch := newStopwatch()
+	return newEngine(tb, srv, "floor", bare, 1)
+}
+
+func newSteps(tb testing.TB, srv *embedded.Server) *floor {
+	tb.Helper()
+	return newEngine(tb, srv, "steps", stepwise, 3)
+}
+
+func newEngine(tb testing.TB, srv *embedded.Server, name string, run func(workflow.Context) error, activities int) *floor {
+	tb.Helper()
+	watch := newStopwatch(activities)
 	c, err := client.DialContext(tb.Context(), client.Options{
 		HostPort: srv.Address(), Namespace: embedded.DefaultNamespace,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(tb, err)
 	tb.Cleanup(c.Close)
-	w := sdkworker.New(c, floorQueue, sdkworker.Options{Interceptors: []interceptor.WorkerInterceptor{watch}})
-	w.RegisterWorkflow(bare)
+	w := sdkworker.New(c, name, sdkworker.Options{Interceptors: []interceptor.WorkerInterceptor{watch}})
+	w.RegisterWorkflow(run)
 	w.RegisterActivity(nothing)
 	require.NoError(tb, w.Start())
 	tb.Cleanup(w.Stop)
-	return &floor{client: c, watch: watch}
+	return &floor{name: name, run: run, client: c, watch: watch}
 }
 
 // bare runs one activity after its first message and answers all others.
 func bare(ctx workflow.Context) error {
+	return answer(ctx, func(ctx workflow.Context) error {
+		return workflow.ExecuteActivity(ctx, nothing).Get(ctx, nil)
+	})
+}
+
+// stepwise is bare with the durable steps of an incident that was just paged: what
+// the engine itself takes for collecting, for telling lists, and for ledger and
+// card beside each other.
+func stepwise(ctx workflow.Context) error {
+	return answer(ctx, func(ctx workflow.Context) error {
+		if err := workflow.ExecuteActivity(ctx, nothing).Get(ctx, nil); err != nil {
+			return err
+		}
+		phase := temporal.NewSearchAttributeKeyKeyword(incident.SearchPhase)
+		if err := workflow.UpsertTypedSearchAttributes(ctx, phase.ValueSet(string(incident.PhaseDeciding))); err != nil {
+			return err
+		}
+		ledger, card := workflow.ExecuteActivity(ctx, nothing), workflow.ExecuteActivity(ctx, nothing)
+		if err := ledger.Get(ctx, nil); err != nil {
+			return err
+		}
+		return card.Get(ctx, nil)
+	})
+}
+
+// answer answers messages, and takes the steps once after the first.
+func answer(ctx workflow.Context, steps func(workflow.Context) error) error {
 	messages := 0
 	if err := workflow.SetUpdateHandler(ctx, floorUpdate, func(workflow.Context, incident.Page) (incident.Result, error) {
 		messages++
@@ -96,7 +138,7 @@ func bare(ctx workflow.Context) error {
 		return err
 	}
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute})
-	if err := workflow.ExecuteActivity(ctx, nothing).Get(ctx, nil); err != nil {
+	if err := steps(ctx); err != nil {
 		return err
 	}
 	return workflow.Await(ctx, func() bool { return false })
@@ -106,14 +148,14 @@ func nothing(context.Context) error { return nil }
 
 func (f *floor) start(id string) client.StartWorkflowOptions {
 	return client.StartWorkflowOptions{
-		ID: f.workflow(id), TaskQueue: floorQueue,
+		ID: f.workflow(id), TaskQueue: f.name,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 	}
 }
 
 func (f *floor) page(ctx context.Context, id, event string) error {
 	handle, err := f.client.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
-		StartWorkflowOperation: f.client.NewWithStartWorkflowOperation(f.start(id), bare),
+		StartWorkflowOperation: f.client.NewWithStartWorkflowOperation(f.start(id), f.run),
 		UpdateOptions: client.UpdateWorkflowOptions{
 			UpdateID: event, WorkflowID: f.workflow(id), UpdateName: floorUpdate, Args: []any{page(id, event)},
 			WaitForStage: client.WorkflowUpdateStageAccepted,
@@ -145,7 +187,7 @@ func (f *floor) decide(ctx context.Context, id, event string) error {
 
 func (f *floor) begun(id string) <-chan struct{} { return f.watch.of(f.workflow(id)).begun }
 
-func (f *floor) workflow(id string) string { return "floor/" + id }
+func (f *floor) workflow(id string) string { return f.name + "/" + id }
 
 func (f *floor) settle(ctx context.Context, id string) error {
 	return await(ctx, f.watch.of(f.workflow(id)).ended)
@@ -158,7 +200,7 @@ type signals struct{ *floor }
 func (s signals) page(ctx context.Context, id, event string) error {
 	opts := s.start(signalled(id))
 	opts.WorkflowIDConflictPolicy = enumspb.WORKFLOW_ID_CONFLICT_POLICY_UNSPECIFIED
-	_, err := s.client.SignalWithStartWorkflow(ctx, opts.ID, floorSignal, page(id, event), opts, bare)
+	_, err := s.client.SignalWithStartWorkflow(ctx, opts.ID, floorSignal, page(id, event), opts, s.run)
 	return err
 }
 

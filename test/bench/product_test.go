@@ -58,7 +58,7 @@ func newProduct(tb testing.TB, srv *embedded.Server) *product {
 	require.NoError(tb, err)
 	v := &vendors{cards: map[string]*card{}}
 	p := &product{
-		gateway: bot.NewGateway(cl), option: option(tb), vendors: v, watch: newStopwatch(), answered: map[string]int{},
+		gateway: bot.NewGateway(cl), option: option(tb), vendors: v, watch: newStopwatch(1), answered: map[string]int{},
 	}
 
 	w := sdkworker.New(cl, incident.TaskQueue, sdkworker.Options{Interceptors: []interceptor.WorkerInterceptor{p.watch}})

@@ -4,33 +4,40 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/interceptor"
 )
 
-// stopwatch tells when the first activity of a workflow begins and ends.
+// stopwatch tells when the first activity of a workflow begins, and when as many
+// as there are have ended.
 type stopwatch struct {
 	interceptor.WorkerInterceptorBase
-	mu    sync.Mutex
-	first map[string]*lap
+	activities int
+	mu         sync.Mutex
+	laps       map[string]*lap
 }
 
-// lap is the first activity of one workflow.
+// lap are the activities of one workflow.
 type lap struct {
-	begun, ended          chan struct{}
-	beginOnce, finishOnce sync.Once
+	begun, ended chan struct{}
+	beginOnce    sync.Once
+	left         atomic.Int32
 }
 
-func newStopwatch() *stopwatch { return &stopwatch{first: map[string]*lap{}} }
+func newStopwatch(activities int) *stopwatch {
+	return &stopwatch{activities: activities, laps: map[string]*lap{}}
+}
 
 func (s *stopwatch) of(workflowID string) *lap {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.first[workflowID]
+	l := s.laps[workflowID]
 	if l == nil {
 		l = &lap{begun: make(chan struct{}), ended: make(chan struct{})}
-		s.first[workflowID] = l
+		l.left.Store(int32(s.activities))
+		s.laps[workflowID] = l
 	}
 	return l
 }
@@ -49,7 +56,11 @@ type timedActivity struct {
 func (i *timedActivity) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
 	l := i.watch.of(activity.GetInfo(ctx).WorkflowExecution.ID)
 	l.beginOnce.Do(func() { close(l.begun) })
-	defer l.finishOnce.Do(func() { close(l.ended) })
+	defer func() {
+		if l.left.Add(-1) == 0 {
+			close(l.ended)
+		}
+	}()
 	return i.Next.ExecuteActivity(ctx, in)
 }
 

@@ -208,11 +208,13 @@ func (r *run) closed() bool {
 }
 
 // What happens as often as time allows is told apart up to these ordinals: the
-// second timer and all later ones are one, and so are the reports of a rollback
-// after the eighth, which are about judging it. Workflow tasks are told apart by
-// what they follow.
+// second timer and all later ones are one, and so are the third batch of an
+// incident for the ledger and all later ones, and the reports of a rollback after
+// the eighth, which are about judging it. Workflow tasks are told apart by what
+// they follow.
 const (
 	maxOrdinal = 2
+	maxBatch   = 3
 	maxReport  = 8
 )
 
@@ -239,14 +241,17 @@ func (r *run) ordinals(e *historypb.HistoryEvent) int {
 	switch e.GetEventType() {
 	case enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED, enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
 		return 1
-	case enumspb.EVENT_TYPE_TIMER_STARTED, enumspb.EVENT_TYPE_TIMER_FIRED:
+	case enumspb.EVENT_TYPE_TIMER_STARTED, enumspb.EVENT_TYPE_TIMER_FIRED, enumspb.EVENT_TYPE_TIMER_CANCELED:
 		return maxOrdinal
 	case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED, enumspb.EVENT_TYPE_EXTERNAL_WORKFLOW_EXECUTION_SIGNALED,
 		enumspb.EVENT_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED:
 		return maxReport
 	}
-	if about == "PublishCard" {
+	switch {
+	case about == "PublishCard":
 		return maxOrdinal
+	case about == "Record" && !strings.HasPrefix(r.workflow, "rollback/"):
+		return maxBatch
 	}
 	return len(r.events)
 }

@@ -45,8 +45,10 @@ const (
 	// when one that was acknowledged had no effect.
 	again   = 200 * time.Millisecond
 	decided = 30 * time.Second
-	// budget is how long killing may go on.
+	// budget is how long killing may go on at most, and ending how long before
+	// the test's own deadline it stops.
 	budget = 12 * time.Minute
+	ending = 2 * time.Minute
 )
 
 // The product is killed with SIGKILL at every event of a recorded rollback and
@@ -93,7 +95,11 @@ func killIn(t *testing.T, goals *goals, first bool) {
 		require.NotEmpty(t, goals.wanted, "nothing was recorded: see world 1")
 	}
 	began := time.Now()
-	for len(goals.missing()) > 0 && time.Since(began) < budget {
+	until := began.Add(budget)
+	if deadline, ok := t.Deadline(); ok && deadline.Add(-ending).Before(until) {
+		until = deadline.Add(-ending)
+	}
+	for len(goals.missing()) > 0 && time.Now().Before(until) {
 		k.page(people)
 		k.step(people)
 	}
@@ -107,7 +113,7 @@ func killIn(t *testing.T, goals *goals, first bool) {
 	for _, key := range k.order {
 		w.Recovered(k.keys[key], key)
 	}
-	require.Empty(t, goals.missing(), "events that the product was not killed at")
+	require.Empty(t, goals.missing(), "events that the product was not killed at in %s", time.Since(began).Round(time.Second))
 	require.Equal(t, len(k.order), w.Started(incident.WorkflowIncident), "one workflow an incident")
 	require.Equal(t, len(k.order), w.Started(incident.WorkflowRollback), "one rollback an incident")
 	out, err := w.VerifyLedger(t.Context())

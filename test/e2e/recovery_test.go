@@ -32,12 +32,13 @@ func TestNoProofOfRecovery(t *testing.T) {
 		{"ended", harness.Ended, incident.VerdictUnknown},
 		{"idle", harness.Idle, incident.VerdictUnknown},
 		{"ailing", harness.Ailing, incident.VerdictNotRecovered},
+		{"never-seen", harness.Truthful, incident.VerdictUnknown},
 	}
 	var services []string
 	for _, s := range signals {
 		services = append(services, s.service)
 	}
-	w := harness.New(t, harness.Options{Services: services, Windows: briefWindows(), Unlimited: true})
+	w := harness.New(t, harness.Options{Services: services, Unmetered: []string{"never-seen"}, Windows: briefWindows(), Unlimited: true})
 	keys := map[string]string{}
 	for _, s := range services {
 		keys[s] = w.Page(s)
@@ -73,9 +74,10 @@ func unproven(t *testing.T, w *harness.World, service, key string, want incident
 	require.NotEqual(t, incident.PhaseRecovered, v.Phase, service)
 	require.NotEqual(t, incident.PhaseClosed, v.Phase, service)
 	require.Zero(t, v.Postmortem.Number, "%s: a postmortem of what is not over", service)
-	at, ok := w.PagerDuty.Incident(incidentID(key))
-	require.True(t, ok)
-	require.Equal(t, 2, at.Level, "%s: the next level was not paged", service)
+	w.Until("the next level being paged for "+service, func() bool {
+		at, ok := w.PagerDuty.Incident(incidentID(key))
+		return ok && at.Level == 2
+	})
 	require.NotEmpty(t, w.Cards(key), service)
 }
 

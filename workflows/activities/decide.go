@@ -27,19 +27,8 @@ type judged struct {
 // roles they hold right now, and what the policy says. The decision is in the
 // ledger before it counts, whatever it is.
 func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, error) {
-	var was judged
-	if _, done, err := a.recorded(ctx, in.EventID, in.Key, incident.EventDecision, &was); err != nil {
-		return DecideResult{}, asActivityError(err)
-	} else if done {
-		if was.ID != in.Request.DecisionID {
-			return DecideResult{}, asActivityError(fmt.Errorf("read %q: %w: it is another decision", in.EventID, driver.ErrInvalid))
-		}
-		if in.VoidBefore.After(was.At) && (was.Outcome == incident.OutcomeApproved || was.Outcome == incident.OutcomeWaiting) {
-			// It was recorded, but not taken before the command changed hands.
-			was.Outcome, was.Sentence = incident.OutcomeStale, "the command changed hands meanwhile; nothing was done; decide again"
-			return DecideResult{Decision: was.Decision}, nil
-		}
-		return DecideResult{Decision: was.Decision, Waiting: was.Waiting, Approvers: was.Approvers}, nil
+	if out, done, err := a.decided(ctx, in); err != nil || done {
+		return out, asActivityError(err)
 	}
 	d := incident.Decision{
 		ID: in.Request.DecisionID, EventID: in.EventID, OptionID: in.Request.OptionID, PlanDigest: in.Request.PlanDigest,
@@ -74,10 +63,34 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 		ID: in.EventID, Incident: in.Key, Kind: incident.EventDecision, At: in.Now,
 		Actor: actorName(d.Person, in.Request.Actor), Text: out.Decision.Sentence, Payload: payload,
 	})
+	if errors.Is(err, driver.ErrInvalid) {
+		// An attempt that was given up in the middle of its write came first, and
+		// has seen other roles: what is on record was decided.
+		if first, done, rerr := a.decided(ctx, in); rerr == nil && done {
+			return first, nil
+		}
+	}
 	if err != nil {
 		return DecideResult{}, asActivityError(err)
 	}
 	return out, nil
+}
+
+// decided is what an earlier attempt has recorded of the same decision.
+func (a *Activities) decided(ctx context.Context, in DecideInput) (out DecideResult, done bool, err error) {
+	var was judged
+	if _, done, err = a.recorded(ctx, in.EventID, in.Key, incident.EventDecision, &was); err != nil || !done {
+		return DecideResult{}, false, err
+	}
+	if was.ID != in.Request.DecisionID {
+		return DecideResult{}, false, fmt.Errorf("read %q: %w: it is another decision", in.EventID, driver.ErrInvalid)
+	}
+	if in.VoidBefore.After(was.At) && (was.Outcome == incident.OutcomeApproved || was.Outcome == incident.OutcomeWaiting) {
+		// It was recorded, but not taken before the command changed hands.
+		was.Outcome, was.Sentence = incident.OutcomeStale, "the command changed hands meanwhile; nothing was done; decide again"
+		return DecideResult{Decision: was.Decision}, true, nil
+	}
+	return DecideResult{Decision: was.Decision, Waiting: was.Waiting, Approvers: was.Approvers}, true, nil
 }
 
 // identify maps an actor to exactly one person; one without an identity to

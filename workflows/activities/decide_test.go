@@ -260,6 +260,30 @@ tiers:
 	}
 }
 
+// TestDecideGoesByWhatIsOnRecord is an attempt that was given up while it wrote:
+// its record comes to light when the next one, which has seen other roles, writes.
+func TestDecideGoesByWhatIsOnRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.onCall["PCHECK"] = []incident.Person{ada}
+	in := ask(t, incident.TierOnCall, "ada", "1")
+	first, err := w.activities(t).Decide(t.Context(), in)
+	require.NoError(t, err)
+	require.Equal(t, incident.OutcomeApproved, first.Decision.Outcome)
+	late := w.entries
+	w.entries, w.onCall["PCHECK"] = nil, []incident.Person{dora}
+	w.fail = func(call string) error {
+		if strings.HasPrefix(call, "append") {
+			w.entries = late
+		}
+		return nil
+	}
+	got, err := w.activities(t).Decide(t.Context(), in)
+	require.NoError(t, err)
+	require.Equal(t, first, got)
+	require.Equal(t, late, w.entries)
+}
+
 func TestDecideRecordsNothingWhenItCanNotTell(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

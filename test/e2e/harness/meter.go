@@ -61,6 +61,8 @@ type meter struct {
 	err     error
 }
 
+// startMeter writes the past and then the present of the services that Prometheus
+// has ever seen.
 func startMeter(ctx context.Context, metrics *realprom.Server, releases *Releases, services []string) (*meter, error) {
 	m := &meter{metrics: metrics, releases: releases, services: services, signals: map[string]Signal{}, ended: map[string]bool{}, done: make(chan struct{})}
 	until := time.Now()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/stretchr/testify/require"
@@ -122,14 +123,25 @@ func (w *World) Press(user string, card fakeslack.Message, b Button) (fakeslack.
 	})
 }
 
-// Approve waits for the approval's button and presses it.
+// Approve waits for the approval's button and presses it. When the product says
+// that it is too busy to take it, the person presses again.
 func (w *World) Approve(user, key string) {
 	w.T.Helper()
-	card, b := w.Offer(key)
-	got, err := w.Press(user, card, b)
-	require.NoError(w.T, err)
+	var got fakeslack.Outcome
+	var b Button
+	for tries := 0; tries < maxPresses && !got.Acked; tries++ {
+		var card fakeslack.Message
+		card, b = w.Offer(key)
+		var err error
+		got, err = w.Press(user, card, b)
+		require.NoError(w.T, err)
+		require.True(w.T, got.Acked || got.Status == http.StatusServiceUnavailable, "press %q: %d %s %s", b.Text.Text, got.Status, got.Reason, got.Body)
+	}
 	require.True(w.T, got.Acked, "press %q: %s %s", b.Text.Text, got.Reason, got.Body)
 }
+
+// maxPresses is how often a person presses a button that does not answer.
+const maxPresses = 5
 
 // Told waits until a person was told something privately that holds all the
 // words, and returns it.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,8 @@ type Options struct {
 	Split bool
 	// NotStarted leaves the start of the product to the test.
 	NotStarted bool
+	// Unmetered are services of which Prometheus has never had a series.
+	Unmetered []string
 	// SecondOption offers to go two releases back too. Only with one service.
 	SecondOption bool
 	// Healthy leaves the services on the good release until World.Break.
@@ -187,7 +190,7 @@ func (w *World) openShop() {
 			require.NoError(t, w.Releases.Ship(ctx, s, release, "grace@shop.example"))
 		}
 	}
-	w.meter, err = startMeter(ctx, w.Metrics, w.Releases, w.opts.Services)
+	w.meter, err = startMeter(ctx, w.Metrics, w.Releases, slices.DeleteFunc(slices.Clone(w.opts.Services), func(s string) bool { return slices.Contains(w.opts.Unmetered, s) }))
 	require.NoError(t, err)
 	w.cleanup(w.meter.Close)
 	if !w.opts.Healthy {
