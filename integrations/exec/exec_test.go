@@ -306,7 +306,7 @@ func TestLies(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			h := newHostile(t, mode, nil)
-			out, err := h.execute(t, 500*time.Millisecond)
+			out, err := h.execute(t, 5*time.Second)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.False(t, out.Applied)
 			require.Equal(t, badState, out.Last.State)
