@@ -187,6 +187,9 @@ func (k *killer) look(ctx context.Context) error {
 	changed, err := k.journal.look(ctx)
 	for _, r := range changed {
 		k.fresh[r] = true
+		if r.closed() {
+			k.goals.end(r.labels)
+		}
 		id, rollback := strings.CutPrefix(r.workflow, "rollback/")
 		if rollback {
 			k.stages.Store(stage{strings.TrimSuffix(id, "/1"), started}, true)
