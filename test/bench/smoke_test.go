@@ -6,9 +6,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestBothSidesAnswer runs one turn of every measurement, so that benchmarks
+// TestAllSidesAnswer runs one turn of every measurement, so that benchmarks
 // that nobody runs do not rot.
-func TestBothSidesAnswer(t *testing.T) {
+func TestAllSidesAnswer(t *testing.T) {
 	t.Parallel()
 	srv := startServer(t)
 	bare, ours := newFloor(t, srv), newProduct(t, srv)
@@ -17,6 +17,7 @@ func TestBothSidesAnswer(t *testing.T) {
 		side side
 	}{
 		{"floor", bare},
+		{"steps", newSteps(t, srv)},
 		{"product", ours},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

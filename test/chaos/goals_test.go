@@ -49,6 +49,14 @@ func (g *goals) chance(label string) bool {
 	return ended >= enough && g.had[label]*commonIn < ended
 }
 
+// excused are the wanted events that have turned out to depend on chance, and at
+// which no product was killed.
+func (g *goals) excused() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(g.wanted), func(l string) bool { return g.covered[l] || !g.chance(l) })
+}
+
 // kindOf is what a label is of: an incident or a rollback.
 func kindOf(label string) string {
 	kind, _, _ := strings.Cut(label, ":")

@@ -104,8 +104,8 @@ func killIn(t *testing.T, goals *goals, first bool) {
 		k.step(people)
 	}
 	require.NoError(t, w.Product.Signal(syscall.SIGCONT))
-	t.Logf("killed %d times in %s, at last after %s, with %d incidents under way or over; %d events recorded; %d looks failed",
-		w.Product.Kills.Load(), time.Since(began).Round(time.Second), k.killed.Sub(began).Round(time.Second), len(k.order), len(goals.wanted), k.blind)
+	t.Logf("killed %d times in %s, at last after %s, with %d incidents under way or over; %d events recorded, not asked for as chance: %q; %d looks failed",
+		w.Product.Kills.Load(), time.Since(began).Round(time.Second), k.killed.Sub(began).Round(time.Second), len(k.order), len(goals.wanted), goals.excused(), k.blind)
 	t.Cleanup(k.explain)
 	w.Until("the end of all incidents", func() bool { return k.look(t.Context()) == nil && k.landed() })
 	goHome()
