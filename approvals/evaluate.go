@@ -19,6 +19,9 @@ type Vote struct {
 	// Reason is required for a refusal and for break-glass.
 	Reason     string
 	BreakGlass bool
+	// SteppedUp says that the person gave a second proof while they saw this very
+	// plan.
+	SteppedUp bool
 }
 
 // Request is everything that an evaluation looks at.

@@ -73,6 +73,15 @@ func cardOptions(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// showOptions: one attempt, because card and ledger are tried alone after it.
+func showOptions(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout:    9 * time.Second,
+		ScheduleToCloseTimeout: 12 * time.Second,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+	})
+}
+
 // tellOptions: notes and escalations are tried for a long time, at
 // the pace that the vendor's rate limits ask for.
 func tellOptions(ctx workflow.Context) workflow.Context {

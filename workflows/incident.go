@@ -69,6 +69,11 @@ type incidentRun struct {
 	// gathered says that the first card and the first write need not wait for
 	// the options any more.
 	gathered bool
+	// showing says that a card is on its way which takes entries along, and
+	// recording that entries are written without one. recordedAt is when either
+	// began last.
+	showing, recording bool
+	recordedAt         time.Time
 	// wanted says what the main loop is to do next.
 	wanted struct {
 		collect  bool
@@ -147,8 +152,9 @@ func (r *incidentRun) run(ctx workflow.Context) error {
 	if !r.gathered {
 		workflow.Go(ctx, r.gather)
 	}
-	workflow.Go(ctx, r.keepLedger)
+	// The card comes first: it takes along what the ledger does not have yet.
 	workflow.Go(ctx, r.keepCard)
+	workflow.Go(ctx, r.keepLedger)
 	workflow.Go(ctx, r.keepCalling)
 	workflow.Go(ctx, r.keepPostmortem)
 	workflow.Go(ctx, r.keepLooking)

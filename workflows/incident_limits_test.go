@@ -145,7 +145,7 @@ func TestNothingIsLostAtAContinueAsNew(t *testing.T) {
 func TestAStormOfPagesGoesOnInANewRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.takes["PublishCard"], w.takes["Record"] = 10*time.Second, 10*time.Second
+	w.takes["Show"], w.takes["PublishCard"], w.takes["Record"] = 10*time.Second, 10*time.Second, 10*time.Second
 	const interval = 200 * time.Millisecond
 	for i := range 700 {
 		id := fmt.Sprintf("p%d", i)

@@ -98,16 +98,19 @@ func (r *incidentRun) gather(ctx workflow.Context) {
 	r.gathered = true
 }
 
-// keepLedger writes pending entries, as many at a time as have gathered. It
-// tries for as long as the ledger is away; meanwhile nothing is executed, and
-// somebody is told.
+// keepLedger writes pending entries that no card takes along, as many at a time
+// as have gathered. It tries for as long as the ledger is away; meanwhile nothing
+// is executed, and somebody is told.
 func (r *incidentRun) keepLedger(ctx workflow.Context) {
-	var last time.Time
-	for workflow.Await(ctx, func() bool { return len(r.pending) > 0 && (r.gathered || r.awaited()) }) == nil {
-		if rest := ledgerInterval - workflow.Now(ctx).Sub(last); !last.IsZero() && rest > 0 {
-			awaitFor(ctx, rest, r.awaited)
+	due := func() bool { return len(r.pending) > 0 && (r.awaited() || r.gathered && !r.showing) }
+	for workflow.Await(ctx, due) == nil {
+		if rest := ledgerInterval - workflow.Now(ctx).Sub(r.recordedAt); !r.recordedAt.IsZero() && rest > 0 {
+			awaitFor(ctx, rest, func() bool { return r.awaited() || !due() })
+			if !due() {
+				continue
+			}
 		}
-		last = workflow.Now(ctx)
+		r.recordedAt, r.recording = workflow.Now(ctx), true
 		batch := r.batch()
 		if r.record(ctx, batch) != nil {
 			// The ledger refuses what it was given, one entry at a time to
@@ -123,8 +126,16 @@ func (r *incidentRun) keepLedger(ctx workflow.Context) {
 				}
 			}
 		}
-		r.pending = r.pending[len(batch):]
+		r.recorded(batch)
+		r.recording = false
 	}
+}
+
+// recorded drops entries that the ledger has from those that wait for it.
+func (r *incidentRun) recorded(batch []incident.Entry) {
+	r.pending = slices.DeleteFunc(r.pending, func(e incident.Entry) bool {
+		return slices.ContainsFunc(batch, func(done incident.Entry) bool { return done.ID == e.ID })
+	})
 }
 
 // awaited reports whether something can not go on until the ledger has all.
@@ -194,8 +205,11 @@ func (r *incidentRun) keepCard(ctx workflow.Context) {
 		if rest := cardInterval - workflow.Now(ctx).Sub(last); !last.IsZero() && rest > 0 {
 			_ = workflow.Sleep(ctx, rest)
 		}
-		shown := *r.view()
 		last = workflow.Now(ctx)
+		if len(r.pending) > 0 && !r.recording && !r.awaited() && r.showWithRecord(ctx) {
+			continue
+		}
+		shown := *r.view()
 		var ref incident.CardRef
 		err := workflow.ExecuteActivity(cardOptions(ctx), act.PublishCard, shown).Get(ctx, &ref)
 		r.published = shown.Revision
@@ -205,6 +219,28 @@ func (r *incidentRun) keepCard(ctx workflow.Context) {
 			r.view().Card = ref
 		}
 	}
+}
+
+// showWithRecord publishes the newest view and writes what the ledger does not have
+// yet beside it, in one activity instead of two, and reports whether the card was
+// shown. It is tried once: what did not work out is left to the activities that
+// are about the card or the ledger alone, and so is what can not wait for the other.
+func (r *incidentRun) showWithRecord(ctx workflow.Context) bool {
+	in := activities.ShowInput{View: *r.view(), Entries: r.batch()}
+	var got activities.ShowResult
+	r.showing, r.recordedAt = true, workflow.Now(ctx)
+	err := workflow.ExecuteActivity(showOptions(ctx), act.Show, in).Get(ctx, &got)
+	r.showing = false
+	if err != nil {
+		return false
+	}
+	if got.Recorded {
+		r.recorded(in.Entries)
+	}
+	if got.Card != nil {
+		r.published, r.view().Card = in.View.Revision, *got.Card
+	}
+	return got.Card != nil
 }
 
 // setPhase moves the incident, and says so to lists.

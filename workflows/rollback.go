@@ -53,6 +53,8 @@ type rollback struct {
 	view   incident.RollbackView
 	events int
 	locks  []workflow.ChildWorkflowFuture
+	// locked names the targets that are locked.
+	locked string
 	// stop says that somebody asked for an end.
 	stop bool
 	// unrecorded says that the ledger refused a record for good.
@@ -79,7 +81,7 @@ func (r *rollback) run(ctx workflow.Context) {
 		r.end(ctx, incident.RollbackVoid, err.Error())
 		return
 	}
-	if !r.lock(ctx) || !r.captureBefore(ctx) || !r.replan(ctx) {
+	if !r.lock(ctx) || !r.prepare(ctx) {
 		return
 	}
 	r.execute(ctx)
@@ -116,7 +118,6 @@ func (r *rollback) verify() error {
 // lock takes the lock of every target, in one order for all rollbacks, and
 // never waits for one: the second rollback of a target is refused.
 func (r *rollback) lock(ctx workflow.Context) bool {
-	r.step(ctx, "taking the lock")
 	var targets []incident.Target
 	for _, a := range r.in.Option.Plan.Actions {
 		if !slices.Contains(targets, a.Target) {
@@ -141,11 +142,7 @@ func (r *rollback) lock(ctx workflow.Context) bool {
 		}
 		r.locks = append(r.locks, child)
 	}
-	r.record(ctx, incident.EventLock, "locked "+joinTargets(targets), nil)
-	if r.unrecorded {
-		r.end(ctx, incident.RollbackFailed, "the ledger refused a record, so nothing was touched; see the worker's log")
-		return false
-	}
+	r.locked = joinTargets(targets)
 	return true
 }
 
@@ -165,15 +162,46 @@ func (r *rollback) release(ctx workflow.Context) {
 	}
 }
 
-func (r *rollback) captureBefore(ctx workflow.Context) bool {
-	r.step(ctx, "capturing evidence before")
-	m, err := r.capture(ctx, incident.EvidenceBefore)
-	if err != nil {
-		r.end(ctx, incident.RollbackFailed, "the evidence could not be recorded, so nothing was touched: "+plain(err))
-		return false
+// replanAgain is how old a check of the plan may be when the first target is
+// touched.
+const replanAgain = 2 * time.Second
+
+// prepare does what must be done before the first mutation and does not depend on
+// each other: the lock in the ledger, evidence, and the plan made again. If evidence
+// took long, the plan is made once more.
+func (r *rollback) prepare(ctx workflow.Context) bool {
+	r.step(ctx, "capturing evidence and checking that the plan still holds")
+	var captured error
+	var replanned replanning
+	beside := workflow.NewWaitGroup(ctx)
+	beside.Add(2)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		defer beside.Done()
+		var m incident.Manifest
+		if m, captured = r.capture(ctx, incident.EvidenceBefore); captured == nil {
+			r.view.Before = &m
+		}
+	})
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		defer beside.Done()
+		replanned = r.replan(ctx)
+	})
+	r.record(ctx, incident.EventLock, "locked "+r.locked, nil)
+	beside.Wait(ctx)
+	if replanned.refusal == "" && workflow.Now(ctx).Sub(replanned.at) > replanAgain {
+		replanned = r.replan(ctx)
 	}
-	r.view.Before = &m
-	return true
+	switch {
+	case r.unrecorded:
+		r.end(ctx, incident.RollbackFailed, "the ledger refused a record, so nothing was touched; see the worker's log")
+	case captured != nil:
+		r.end(ctx, incident.RollbackFailed, "the evidence could not be recorded, so nothing was touched: "+plain(captured))
+	case replanned.refusal != "":
+		r.end(ctx, incident.RollbackVoid, replanned.refusal)
+	default:
+		return true
+	}
+	return false
 }
 
 func (r *rollback) captureAfter(ctx workflow.Context) {
@@ -199,21 +227,24 @@ func (r *rollback) capture(ctx workflow.Context, phase incident.EvidencePhase) (
 	return m, err
 }
 
-// replan makes the plan again just before the first mutation. If the world
-// moved, the approval is void.
-func (r *rollback) replan(ctx workflow.Context) bool {
-	r.step(ctx, "checking that the plan still holds")
+// replanning is when the plan was made again, and why it does not hold, if so.
+type replanning struct {
+	at      time.Time
+	refusal string
+}
+
+// replan makes the plan again. If the world moved, the approval is void.
+func (r *rollback) replan(ctx workflow.Context) replanning {
 	var res activities.ReplanResult
+	out := replanning{at: workflow.Now(ctx)}
 	err := workflow.ExecuteActivity(replanOptions(ctx), act.Replan, activities.ReplanInput{Plan: r.in.Option.Plan, Digest: r.in.Option.Digest}).Get(ctx, &res)
 	switch {
 	case err != nil:
-		r.end(ctx, incident.RollbackVoid, "the plan could not be checked again, so nothing was touched: "+plain(err))
+		out.refusal = "the plan could not be checked again, so nothing was touched: " + plain(err)
 	case res.Digest != r.in.Option.Digest || len(res.Differences) > 0:
-		r.end(ctx, incident.RollbackVoid, "the world moved since the approval, so nothing was touched: "+strings.Join(res.Differences, "; "))
-	default:
-		return true
+		out.refusal = "the world moved since the approval, so nothing was touched: " + strings.Join(res.Differences, "; ")
 	}
-	return false
+	return out
 }
 
 // end settles how a rollback ended that touched nothing.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,10 @@ type world struct {
 	sent     []incident.Page
 
 	watch *activities.RecoveryPlan
+	// shown counts the cards that took a record along.
+	shown int
+	// unshown says that a card can not be shown beside a record.
+	unshown bool
 	// takes is how long an activity takes, by its name.
 	takes     map[string]time.Duration
 	record    func([]incident.Entry) error
@@ -78,23 +83,40 @@ func newWorld(t *testing.T) *world {
 		})
 	}
 
-	on(a.Record, func(_ context.Context, in activities.RecordInput) error {
+	record := func(entries []incident.Entry) error {
 		w.note("Record")
 		if w.record != nil {
-			if err := w.record(in.Entries); err != nil {
+			if err := w.record(entries); err != nil {
 				return err
 			}
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.entries = append(w.entries, in.Entries...)
+		for _, e := range entries {
+			// As in the ledger, the same entry is there once.
+			if !slices.ContainsFunc(w.entries, func(have incident.Entry) bool { return have.ID == e.ID }) {
+				w.entries = append(w.entries, e)
+			}
+		}
 		return nil
-	})
-	on(a.PublishCard, func(_ context.Context, v incident.View) (incident.CardRef, error) {
+	}
+	publish := func(v incident.View) incident.CardRef {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.cards = append(w.cards, v)
-		return incident.CardRef{Channel: "C1", TS: "1.1"}, nil
+		return incident.CardRef{Channel: "C1", TS: "1.1"}
+	}
+	on(a.Record, func(_ context.Context, in activities.RecordInput) error { return record(in.Entries) })
+	on(a.PublishCard, func(_ context.Context, v incident.View) (incident.CardRef, error) { return publish(v), nil })
+	on(a.Show, func(_ context.Context, in activities.ShowInput) (activities.ShowResult, error) {
+		w.mu.Lock()
+		w.shown++
+		w.mu.Unlock()
+		if w.unshown {
+			return activities.ShowResult{Recorded: record(in.Entries) == nil}, nil
+		}
+		ref := publish(in.View)
+		return activities.ShowResult{Card: &ref, Recorded: record(in.Entries) == nil}, nil
 	})
 	on(a.CollectOptions, func(_ context.Context, in activities.CollectInput) (activities.CollectResult, error) {
 		w.note("CollectOptions")

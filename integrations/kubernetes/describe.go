@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -133,6 +134,13 @@ func (d describe) Collect(ctx context.Context, req driver.CollectRequest) ([]dri
 }
 
 func (d describe) describe(ctx context.Context, w workload) (description, error) {
+	// Events take the longest, so they are read beside the pods.
+	var happened []unstructured.Unstructured
+	var unheard error
+	var reading sync.WaitGroup
+	reading.Go(func() { happened, unheard = d.cluster.list(ctx, events, w.namespace, "", maxEventsRead) })
+	defer reading.Wait()
+
 	doc := description{Workload: describeWorkload(w), Revisions: describeRevisions(w.history)}
 	about := map[types.UID]bool{w.object.GetUID(): true}
 	for _, rev := range w.history.revisions {
@@ -161,8 +169,8 @@ func (d describe) describe(ctx context.Context, w workload) (description, error)
 		}
 		doc.Pods = append(doc.Pods, pod)
 	}
-	happened, err := d.cluster.list(ctx, events, w.namespace, "", maxEventsRead)
-	if err := doc.orMissing(err); err != nil {
+	reading.Wait()
+	if err := doc.orMissing(unheard); err != nil {
 		return description{}, err
 	}
 	doc.Events, err = describeEvents(happened, about)
@@ -244,12 +252,13 @@ func ownedBy(object *unstructured.Unstructured, owners map[types.UID]bool) bool 
 func describeEvents(objects []unstructured.Unstructured, about map[types.UID]bool) ([]eventDescription, error) {
 	var all []eventDescription
 	for i := range objects {
+		// Most events of a busy namespace are about something else.
+		if uid, _, _ := unstructured.NestedString(objects[i].Object, "involvedObject", "uid"); !about[types.UID(uid)] {
+			continue
+		}
 		var event corev1.Event
 		if err := decode(&objects[i], &event); err != nil {
 			return nil, err
-		}
-		if !about[event.InvolvedObject.UID] {
-			continue
 		}
 		last := event.LastTimestamp.Time
 		if last.IsZero() { // Events of the newer API carry their time elsewhere.

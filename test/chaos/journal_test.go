@@ -248,7 +248,7 @@ func (r *run) ordinals(e *historypb.HistoryEvent) int {
 		return maxReport
 	}
 	switch {
-	case about == "PublishCard":
+	case about == "PublishCard" || about == "Show":
 		return maxOrdinal
 	case about == "Record" && !strings.HasPrefix(r.workflow, "rollback/"):
 		return maxBatch

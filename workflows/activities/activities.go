@@ -229,6 +229,28 @@ func (a *Activities) PublishCard(ctx context.Context, v incident.View) (incident
 	return ref, asActivityError(err)
 }
 
+// Bounds of the two halves of Show, so that one that hangs does not keep the other
+// for long.
+const (
+	showRecordWithin = 2 * time.Second
+	showCardWithin   = 6 * time.Second
+)
+
+// Show is Record and then PublishCard. It returns no error: what did not work out
+// is in the result, and the activity that does it alone says why.
+func (a *Activities) Show(ctx context.Context, in ShowInput) (ShowResult, error) {
+	var res ShowResult
+	recording, cancel := context.WithTimeout(ctx, showRecordWithin)
+	defer cancel()
+	res.Recorded = a.Record(recording, RecordInput{Entries: in.Entries}) == nil
+	showing, cancel := context.WithTimeout(ctx, showCardWithin)
+	defer cancel()
+	if ref, err := a.PublishCard(showing, in.View); err == nil {
+		res.Card = &ref
+	}
+	return res, nil
+}
+
 // Escalate pages the next level.
 func (a *Activities) Escalate(ctx context.Context, in EscalateInput) error {
 	if a.Pager == nil {

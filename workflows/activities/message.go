@@ -11,6 +11,18 @@ type RecordInput struct {
 	Entries []incident.Entry `json:"entries"`
 }
 
+// ShowInput asks for entries of the ledger, and then for the card.
+type ShowInput struct {
+	View    incident.View    `json:"view"`
+	Entries []incident.Entry `json:"entries"`
+}
+
+// ShowResult says what worked out. Card is nil if it is not known that it was shown.
+type ShowResult struct {
+	Card     *incident.CardRef `json:"card,omitempty"`
+	Recorded bool              `json:"recorded"`
+}
+
 // CollectInput asks for what could be done about an incident.
 type CollectInput struct {
 	Key       string            `json:"key"`

@@ -82,6 +82,39 @@ func TestRecordTriesAgainUnlessTheIDIsTaken(t *testing.T) {
 	requireError(t, err, incident.ErrTypeInvalid, true)
 }
 
+// TestShowTriesBothHalves has each half fail or be refused.
+func TestShowTriesBothHalves(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, fails     string
+		kind            incident.EventKind
+		recorded, shown bool
+	}{
+		{name: "a good day", kind: incident.EventPage, recorded: true, shown: true},
+		{name: "no ledger", kind: incident.EventPage, fails: "append", shown: true},
+		{name: "no channel", kind: incident.EventPage, fails: "publish", recorded: true},
+		{name: "an entry that is refused", kind: incident.EventIntent, shown: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld()
+			w.fail = func(call string) error {
+				if test.fails != "" && strings.HasPrefix(call, test.fails) {
+					return errors.New("away")
+				}
+				return nil
+			}
+			got, err := w.activities(t).Show(t.Context(), activities.ShowInput{
+				View: incident.View{Key: key}, Entries: []incident.Entry{line(1, test.kind, "")},
+			})
+			require.NoError(t, err)
+			require.Equal(t, test.recorded, got.Recorded)
+			require.Equal(t, test.shown, got.Card != nil)
+			require.Equal(t, test.recorded, len(w.entries) == 1)
+		})
+	}
+}
+
 // oncePager tells escalations by their IDs.
 type oncePager struct{ pager }
 

@@ -33,6 +33,28 @@ type DecideRequest struct {
 	Reason     string    `json:"reason,omitempty"`
 	BreakGlass bool      `json:"break_glass,omitempty"`
 	At         time.Time `json:"at"`
+	// StepUp is the second proof that the person gave for this very plan, if any.
+	StepUp *StepUp `json:"step_up,omitempty"`
+	// Attestation is the signature of the bot that verified the actor.
+	Attestation *Attestation `json:"attestation,omitempty"`
+}
+
+// StepUp is a second proof of who a person is, given while they saw a plan. It
+// counts for that plan only.
+type StepUp struct {
+	// Method is how it was given; "webauthn" is the only one.
+	Method string `json:"method"`
+	// PlanDigest is the plan that was on the screen, and At when it was given.
+	PlanDigest string    `json:"plan_digest"`
+	At         time.Time `json:"at"`
+}
+
+// Attestation is the Ed25519 signature of the bot that verified who sent a
+// request, so that nobody who can merely write to Temporal can speak for a person.
+type Attestation struct {
+	// KeyID names the key, so that keys can be changed.
+	KeyID     string `json:"key_id"`
+	Signature []byte `json:"signature"`
 }
 
 // MaxReason is the longest reason kept with a decision, in runes.
@@ -136,6 +158,8 @@ type Decision struct {
 	At         time.Time `json:"at"`
 	// PolicyDigest names the policy that was evaluated.
 	PolicyDigest string `json:"policy_digest,omitempty"`
+	// StepUp is the second proof that was given with the answer, if any.
+	StepUp *StepUp `json:"step_up,omitempty"`
 }
 
 // Verb is a command to an incident other than a decision. The zero value is

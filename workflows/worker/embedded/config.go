@@ -11,6 +11,9 @@ import (
 )
 
 const (
+	// visibilityStore names the store of lists.
+	visibilityStore = "visibility"
+
 	// clusterName is what the file was initialised with; it can never change.
 	clusterName = "active"
 
@@ -34,7 +37,7 @@ const (
 )
 
 // serverConfig is the static configuration of the one-process server.
-func serverConfig(store *config.SQL, p ports) *config.Config {
+func serverConfig(f files, p ports) *config.Config {
 	disabled := config.ArchivalNamespaceDefaults{
 		History:    config.HistoryArchivalNamespaceDefaults{State: "disabled"},
 		Visibility: config.VisibilityArchivalNamespaceDefaults{State: "disabled"},
@@ -45,10 +48,11 @@ func serverConfig(store *config.SQL, p ports) *config.Config {
 		},
 		Persistence: config.Persistence{
 			DefaultStore:     sqlite.PluginName,
-			VisibilityStore:  sqlite.PluginName,
+			VisibilityStore:  visibilityStore,
 			NumHistoryShards: historyShards,
 			DataStores: map[string]config.DataStore{
-				sqlite.PluginName: {SQL: store},
+				sqlite.PluginName: {SQL: f.executions.config},
+				visibilityStore:   {SQL: f.visibility.config},
 			},
 		},
 		ClusterMetadata: &cluster.Config{

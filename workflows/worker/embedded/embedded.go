@@ -43,7 +43,7 @@ const (
 // Options say where the server keeps its state and where it listens. Only Dir
 // is required.
 type Options struct {
-	// Dir is the folder of the database file and of the lock. It is created
+	// Dir is the folder of the database files and of the lock. It is created
 	// with mode 0700 when it is absent.
 	Dir string
 	// Namespace is created when it is absent. Empty means DefaultNamespace.
@@ -117,15 +117,15 @@ func Start(ctx context.Context, opts Options) (_ *Server, err error) {
 		return nil, err
 	}
 
-	store := newStore(opts.Dir, opts.Synchronous)
-	if err := store.prepare(ctx); err != nil {
+	files := newFiles(opts.Dir, opts.Synchronous)
+	if err := files.prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err := store.createNamespace(opts); err != nil {
+	if err := files.executions.createNamespace(opts); err != nil {
 		return nil, err
 	}
 	logger := newLogger(opts.Logger)
-	if err := s.startTemporal(ctx, store, ports, logger); err != nil {
+	if err := s.startTemporal(ctx, files, ports, logger); err != nil {
 		return nil, err
 	}
 
@@ -168,9 +168,9 @@ func (s *Server) Stop() error {
 	return s.stopErr
 }
 
-func (s *Server) startTemporal(ctx context.Context, store *store, ports ports, adapter *logger) error {
+func (s *Server) startTemporal(ctx context.Context, files files, ports ports, adapter *logger) error {
 	server, err := temporal.NewServer(
-		temporal.WithConfig(serverConfig(store.config, ports)),
+		temporal.WithConfig(serverConfig(files, ports)),
 		temporal.ForServices(temporal.DefaultServices),
 		temporal.WithStaticHosts(ports.staticHosts()),
 		temporal.WithLogger(adapter),
@@ -184,8 +184,8 @@ func (s *Server) startTemporal(ctx context.Context, store *store, ports ports, a
 	if err != nil {
 		return fmt.Errorf("compose embedded temporal: %w", err)
 	}
-	// The checkpoint runs after the server is down and before the lock goes.
-	s.closers = append(s.closers, store.checkpoint)
+	// The checkpoints run after the server is down and before the lock goes.
+	s.closers = append(s.closers, files.executions.checkpoint, files.visibility.checkpoint)
 
 	started := make(chan error, 1)
 	go func() { started <- server.Start() }()

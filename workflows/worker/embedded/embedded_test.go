@@ -37,9 +37,11 @@ func TestStopAndStartKeepsHistory(t *testing.T) {
 	require.NoError(t, first.Stop())
 	require.NoError(t, first.Stop(), "stopping twice is allowed")
 
-	info, err := os.Stat(filepath.Join(dir, "temporal.db"))
-	require.NoError(t, err)
-	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	for _, file := range []string{"temporal.db", "temporal-visibility.db"} {
+		info, err := os.Stat(filepath.Join(dir, file))
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	}
 
 	second := start(t, embedded.Options{Dir: dir, UIPort: embedded.UIOff})
 	c = dial(t, second.Address())
@@ -139,35 +141,36 @@ func TestBadFileIsRefused(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
-		file func(t *testing.T, path string)
-		want string
+		// file spoils the file, which is new, or absent if it is to be replaced.
+		file    func(t *testing.T, path string)
+		replace bool
+		want    string
 	}{
 		{
-			name: "not a database",
+			name: "not a database", replace: true,
 			file: func(t *testing.T, path string) {
 				require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("not sqlite ", 1000)), 0o600))
 			},
-			want: "is damaged; restore it from a backup",
+			want: "is damaged; restore both files from a backup",
 		},
 		{
-			name: "an empty file",
+			name: "an empty file", replace: true,
 			file: func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, nil, 0o600)) },
 			want: "was not created by this product",
 		},
 		{
-			name: "a folder",
+			name: "a folder", replace: true,
 			file: func(t *testing.T, path string) { require.NoError(t, os.Mkdir(path, 0o700)) },
 			want: "is not a regular file",
 		},
 		{
-			name: "somebody else's database",
+			name: "somebody else's database", replace: true,
 			file: func(t *testing.T, path string) { execute(t, path, "CREATE TABLE t (a)") },
 			want: "was not created by this product",
 		},
 		{
 			name: "another version's schema",
 			file: func(t *testing.T, path string) {
-				create(t, path)
 				execute(t, path, "PRAGMA user_version=7")
 			},
 			want: "another version of the server",
@@ -175,7 +178,6 @@ func TestBadFileIsRefused(t *testing.T) {
 		{
 			name: "overwritten pages",
 			file: func(t *testing.T, path string) {
-				create(t, path)
 				f, err := os.OpenFile(path, os.O_WRONLY, 0)
 				require.NoError(t, err)
 				// Page 1 holds the header; what follows is the schema's tree.
@@ -186,19 +188,46 @@ func TestBadFileIsRefused(t *testing.T) {
 			want: "is damaged",
 		},
 	}
+	fresh := t.TempDir()
+	require.NoError(t, start(t, embedded.Options{Dir: fresh, UIPort: embedded.UIOff}).Stop())
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			path := filepath.Join(dir, "temporal.db")
-			tt.file(t, path)
-			_, err := embedded.Start(t.Context(), embedded.Options{Dir: dir, UIPort: embedded.UIOff})
-			var bad *embedded.DatabaseError
-			require.ErrorAs(t, err, &bad)
-			require.Equal(t, path, bad.Path)
-			require.ErrorContains(t, err, tt.want)
-		})
+		for _, file := range []string{"temporal.db", "temporal-visibility.db"} {
+			t.Run(tt.name+" as "+file, func(t *testing.T) {
+				t.Parallel()
+				dir := filepath.Join(t.TempDir(), "data")
+				require.NoError(t, os.CopyFS(dir, os.DirFS(fresh)))
+				path := filepath.Join(dir, file)
+				if tt.replace {
+					require.NoError(t, os.Remove(path))
+				}
+				tt.file(t, path)
+				_, err := embedded.Start(t.Context(), embedded.Options{Dir: dir, UIPort: embedded.UIOff})
+				var bad *embedded.DatabaseError
+				require.ErrorAs(t, err, &bad)
+				require.Equal(t, path, bad.Path)
+				require.ErrorContains(t, err, tt.want)
+			})
+		}
 	}
+}
+
+// TestTheFilesBelongTogether has somebody move one of them away.
+func TestTheFilesBelongTogether(t *testing.T) {
+	t.Parallel()
+	opts := embedded.Options{Dir: t.TempDir(), UIPort: embedded.UIOff}
+	lists := filepath.Join(opts.Dir, "temporal-visibility.db")
+	require.NoError(t, start(t, opts).Stop())
+
+	require.NoError(t, os.Rename(lists, lists+".away"))
+	_, err := embedded.Start(t.Context(), opts)
+	var bad *embedded.DatabaseError
+	require.ErrorAs(t, err, &bad)
+	require.Equal(t, lists, bad.Path)
+	require.ErrorContains(t, err, "is missing and belongs to temporal.db")
+
+	require.NoError(t, os.Rename(lists+".away", lists))
+	require.NoError(t, os.Remove(filepath.Join(opts.Dir, "temporal.db")))
+	start(t, opts) // Lists of a history that was moved away are of no use.
 }
 
 func TestUnfinishedFileIsReplaced(t *testing.T) {
@@ -321,13 +350,6 @@ func fetch(t *testing.T, method, url, body string) response {
 	text, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
 	return response{status: res.StatusCode, body: string(text)}
-}
-
-// create makes an intact database file at path and leaves no server on it.
-func create(t *testing.T, path string) {
-	t.Helper()
-	srv := start(t, embedded.Options{Dir: filepath.Dir(path), UIPort: embedded.UIOff})
-	require.NoError(t, srv.Stop())
 }
 
 // execute runs one statement on the SQLite file at path, creating it.

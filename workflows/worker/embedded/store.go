@@ -24,7 +24,10 @@ import (
 
 const (
 	databaseFile = "temporal.db"
-	lockFile     = "temporal.lock"
+	// visibilityFile is what lists are read from. It is a file of its own because a
+	// file has one connection: nobody's click waits for the entry of a list.
+	visibilityFile = "temporal-visibility.db"
+	lockFile       = "temporal.lock"
 
 	// applicationID marks a file as ours in its header: "BKTL" in ASCII.
 	// Source: https://www.sqlite.org/pragma.html#pragma_application_id
@@ -51,15 +54,57 @@ const (
 
 func (s Synchronous) valid() bool { return s == SyncNormal || s == SyncFull }
 
-// store is the SQLite file of the server.
+// files are the SQLite files of the server, which belong together.
+type files struct {
+	executions, visibility *store
+}
+
+// store is one SQLite file and the server's schema for it.
 type store struct {
 	path   string
+	schema string
 	config *config.SQL
 }
 
-func newStore(dir string, s Synchronous) *store {
-	path := filepath.Join(dir, databaseFile)
-	return &store{path: path, config: sqlConfig(path, s)}
+func newFiles(dir string, s Synchronous) files {
+	return files{
+		executions: newStore(dir, databaseFile, "sqlite/v3/temporal/schema.sql", s),
+		visibility: newStore(dir, visibilityFile, "sqlite/v3/visibility/schema.sql", s),
+	}
+}
+
+func newStore(dir, file, schema string, s Synchronous) *store {
+	path := filepath.Join(dir, file)
+	return &store{path: path, schema: schema, config: sqlConfig(path, s)}
+}
+
+// prepare creates the files when they are absent and checks them when they are
+// there. The executions come last, so that lists without executions are what a start
+// left behind that did not end, or somebody who began without history.
+func (f files) prepare(ctx context.Context) error {
+	there, err := f.executions.exists()
+	if err != nil {
+		return err
+	}
+	if !there {
+		if err := f.visibility.remove(); err != nil {
+			return err
+		}
+		if err := f.visibility.create(ctx); err != nil {
+			return err
+		}
+		return f.executions.create(ctx)
+	}
+	if there, err = f.visibility.exists(); err != nil {
+		return err
+	}
+	if !there {
+		return &DatabaseError{Path: f.visibility.path, Reason: "is missing and belongs to " + databaseFile + "; " + wayOut}
+	}
+	if err := f.executions.check(ctx); err != nil {
+		return err
+	}
+	return f.visibility.check(ctx)
 }
 
 // sqlConfig opens path through the server's plugin, on one connection only:
@@ -79,26 +124,36 @@ func sqlConfig(path string, s Synchronous) *config.SQL {
 	}
 }
 
-// prepare creates the file when it is absent and checks it when it is there.
-func (s *store) prepare(ctx context.Context) error {
+func (s *store) exists() (bool, error) {
 	_, err := os.Lstat(s.path)
-	if err == nil {
-		return s.check(ctx)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	default:
+		return false, fmt.Errorf("look for temporal database: %w", err)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("look for temporal database: %w", err)
+}
+
+// remove removes the file and what SQLite keeps beside it.
+func (s *store) remove() error { return removeDatabase(s.path) }
+
+func removeDatabase(path string) error {
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove unfinished temporal database: %w", err)
+		}
 	}
-	return s.create(ctx)
+	return nil
 }
 
 // create builds the schema in a file of another name and renames it, so that
 // a file of the right name always has the whole schema.
 func (s *store) create(ctx context.Context) error {
 	draft := s.path + ".new"
-	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
-		if err := os.Remove(draft + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove unfinished temporal database: %w", err)
-		}
+	if err := removeDatabase(draft); err != nil {
+		return err
 	}
 	f, err := os.OpenFile(draft, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -107,7 +162,7 @@ func (s *store) create(ctx context.Context) error {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("create temporal database: %w", err)
 	}
-	if err := writeSchema(ctx, draft); err != nil {
+	if err := s.writeSchema(ctx, draft); err != nil {
 		return fmt.Errorf("create temporal database %q: %w", draft, err)
 	}
 	if err := os.Rename(draft, s.path); err != nil {
@@ -118,8 +173,8 @@ func (s *store) create(ctx context.Context) error {
 
 // writeSchema runs the server's schema in an empty file, in one transaction,
 // on a connection of its own that is closed before the file is renamed.
-func writeSchema(ctx context.Context, path string) (err error) {
-	script, version, err := schemaScript()
+func (s *store) writeSchema(ctx context.Context, path string) (err error) {
+	script, version, err := s.script()
 	if err != nil {
 		return err
 	}
@@ -134,17 +189,14 @@ func writeSchema(ctx context.Context, path string) (err error) {
 	return err
 }
 
-// schemaScript returns the linked server's schema and the number that stands
-// for it in the file's header: 31 bits of its SHA-256.
-func schemaScript() (script string, version int64, err error) {
-	for _, name := range []string{"sqlite/v3/temporal/schema.sql", "sqlite/v3/visibility/schema.sql"} {
-		part, err := fs.ReadFile(schema.Assets(), name)
-		if err != nil {
-			return "", 0, fmt.Errorf("read schema %q: %w", name, err)
-		}
-		script += string(part) + "\n"
+// script returns the linked server's schema and the number that stands for it in
+// the file's header: 31 bits of its SHA-256.
+func (s *store) script() (script []byte, version int64, err error) {
+	script, err = fs.ReadFile(schema.Assets(), s.schema)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read schema %q: %w", s.schema, err)
 	}
-	sum := sha256.Sum256([]byte(script))
+	sum := sha256.Sum256(script)
 	return script, int64(binary.BigEndian.Uint32(sum[:]) &^ (1 << 31)), nil
 }
 
@@ -179,7 +231,7 @@ func (s *store) check(ctx context.Context) (err error) {
 			return refuse(reasonFor(err), err)
 		}
 	}
-	_, want, err := schemaScript()
+	_, want, err := s.script()
 	if err != nil {
 		return err
 	}
@@ -190,13 +242,13 @@ func (s *store) check(ctx context.Context) (err error) {
 		return refuse("is damaged ("+verdict+"); "+wayOut, nil)
 	case version != want:
 		return refuse("was written by another version of the server, and such files cannot be migrated; "+
-			"go back to that version until its incidents are closed, then move the file away", nil)
+			"go back to that version until its incidents are closed, then move the files away", nil)
 	}
 	return nil
 }
 
 // wayOut is what is left to do with a file that SQLite cannot read.
-const wayOut = "restore it from a backup, or move it away to start without history"
+const wayOut = "restore both files from a backup, or move both away to start without history"
 
 func reasonFor(err error) string {
 	if sqlErr, ok := errors.AsType[*sqlitedriver.Error](err); ok {
