@@ -73,11 +73,28 @@ func (b *bench) connect(as Credential) driver.Inverse {
 	return inverse
 }
 
+// maxBusy is how many times in a row a target may be busy.
+const maxBusy = 5
+
 // bounded is a context for one call that nothing is in the way of.
 func (b *bench) bounded() context.Context {
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	b.Cleanup(cancel)
 	return ctx
+}
+
+// applied applies, again where the target was busy, as the engine does: a
+// controller may write to it at the same moment.
+func (b *bench) applied(action incident.Action, key string) driver.Receipt {
+	b.Helper()
+	for tries := 1; ; tries++ {
+		receipt, err := b.inverse.Apply(b.bounded(), action, key)
+		if err == nil {
+			return receipt
+		}
+		require.False(b, driver.Final(err), "apply: %v", err)
+		require.Less(b, tries, maxBusy, "apply: %v", err)
+	}
 }
 
 // digest is the state as the case reads it.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -98,12 +99,18 @@ type depot struct {
 	inverse driver.Inverse
 }
 
+// createTable is held while the table is created: PostgreSQL does not let two
+// sessions create one schema at once, whatever IF NOT EXISTS says.
+var createTable sync.Mutex
+
 func newDepot(t *testing.T, check string, statements string) *depot {
 	t.Helper()
 	server := realpg.Require(t)
 	d := &depot{t: t, server: server, name: realpg.Name("depot"), folder: t.TempDir(), admin: server.Connect(t, "postgres")}
 	d.exec("CREATE DATABASE " + d.name)
+	createTable.Lock()
 	d.exec(RestoreTable)
+	createTable.Unlock()
 	t.Cleanup(d.drop)
 	d.in(d.name, statements)
 	password := filepath.Join(t.TempDir(), "password")
