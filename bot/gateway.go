@@ -117,7 +117,7 @@ func (g *Gateway) pageWithStart(ctx context.Context, key string, p incident.Page
 		WorkflowIDReusePolicy:    reuse,
 		WorkflowTaskTimeout:      taskTimeout,
 		TypedSearchAttributes: temporal.NewSearchAttributes(
-			temporal.NewSearchAttributeKeyKeyword(incident.SearchPhase).ValueSet(string(incident.PhaseCollecting)),
+			temporal.NewSearchAttributeKeyKeyword(incident.SearchPhase).ValueSet(string(incident.PhaseDeciding)),
 			temporal.NewSearchAttributeKeyKeyword(incident.SearchService).ValueSet(p.Service),
 			temporal.NewSearchAttributeKeyKeyword(incident.SearchSeverity).ValueSet(string(p.Severity)),
 		),

@@ -73,6 +73,15 @@ func cardOptions(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// showAtOnce: one attempt inside the workflow task. While it runs nothing else of
+// this incident moves, so it is short.
+func showAtOnce(ctx workflow.Context) workflow.Context {
+	return workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		ScheduleToCloseTimeout: time.Second,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+	})
+}
+
 // showOptions: one attempt, because card and ledger are tried alone after it.
 func showOptions(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

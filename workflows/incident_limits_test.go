@@ -160,7 +160,7 @@ func TestAStormOfPagesGoesOnInANewRun(t *testing.T) {
 	for _, e := range slices.Concat(w.written(), state.Pending) {
 		recorded[e.ID] = true
 	}
-	require.Len(t, recorded, state.Events, "every event is recorded or carried")
+	require.Len(t, recorded, state.Events+state.Offers+taken, "every event is recorded or carried")
 
 	next := newWorld(t)
 	next.env.SetStartTime(opened.Add(5 * time.Minute))

@@ -69,9 +69,10 @@ func (r *incidentRun) offer(ctx workflow.Context, got activities.CollectResult, 
 	}
 	now := workflow.Now(ctx).UTC()
 	if v.OptionsAt.IsZero() {
-		v.OptionsAt = now
+		v.OptionsAt = got.At
 	}
-	r.event(ctx, incident.EventOptions, now, "", activities.OptionsText(got), got)
+	r.state.Offers++
+	r.eventAs(incident.OptionsEventID(r.prefix(), r.state.Offers), incident.EventOptions, got.At, "", activities.OptionsText(got), got)
 	r.forget(causeNoOptions)
 	r.setPhase(ctx, incident.PhaseDeciding)
 	r.armDeadline(now, got, redo && alone)

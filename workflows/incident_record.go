@@ -60,7 +60,12 @@ func (r *incidentRun) note(text string) {
 
 // event adds a line to the timeline and an entry to the ledger.
 func (r *incidentRun) event(_ workflow.Context, kind incident.EventKind, at time.Time, actor, text string, payload any) string {
-	id := r.nextEvent()
+	return r.eventAs(r.nextEvent(), kind, at, actor, text, payload)
+}
+
+// eventAs is event with an ID of its own: one that follows from what happened, and
+// not from what happened before.
+func (r *incidentRun) eventAs(id string, kind incident.EventKind, at time.Time, actor, text string, payload any) string {
 	text = truncate(text, maxEventText)
 	e := entry(id, r.view().Key, kind, at, actor, text, payload)
 	r.pending = append(r.pending, e)
@@ -222,14 +227,14 @@ func (r *incidentRun) keepCard(ctx workflow.Context) {
 }
 
 // showWithRecord publishes the newest view and writes what the ledger does not have
-// yet beside it, in one activity instead of two, and reports whether the card was
+// yet before it, in one activity instead of two, and reports whether the card was
 // shown. It is tried once: what did not work out is left to the activities that
 // are about the card or the ledger alone, and so is what can not wait for the other.
 func (r *incidentRun) showWithRecord(ctx workflow.Context) bool {
 	in := activities.ShowInput{View: *r.view(), Entries: r.batch()}
 	var got activities.ShowResult
 	r.showing, r.recordedAt = true, workflow.Now(ctx)
-	err := workflow.ExecuteActivity(showOptions(ctx), act.Show, in).Get(ctx, &got)
+	err := r.show(ctx, in).Get(ctx, &got)
 	r.showing = false
 	if err != nil {
 		return false
@@ -241,6 +246,24 @@ func (r *incidentRun) showWithRecord(ctx workflow.Context) bool {
 		r.published, r.view().Card = in.View.Revision, *got.Card
 	}
 	return got.Card != nil
+}
+
+// show shows the first card of an incident in the workflow task itself, which spares
+// the engine four writes, and every other one in an activity: once there is a card,
+// people may click on it, and nobody waits for another's card. A task that is lost
+// is taken again from what has happened by then, so that in a task only entries are
+// written that do not depend on it.
+func (r *incidentRun) show(ctx workflow.Context, in activities.ShowInput) workflow.Future {
+	if r.view().Card == (incident.CardRef{}) && r.published == 0 && !slices.ContainsFunc(in.Entries, func(e incident.Entry) bool { return !r.steady(e) }) {
+		return workflow.ExecuteLocalActivity(showAtOnce(ctx), act.Show, in)
+	}
+	return workflow.ExecuteActivity(showOptions(ctx), act.Show, in)
+}
+
+// steady reports whether an entry says the same under the same ID however often and
+// in whatever order the workflow is worked on.
+func (r *incidentRun) steady(e incident.Entry) bool {
+	return e.Kind == incident.EventPage || e.ID == incident.OptionsEventID(r.prefix(), r.state.Offers)
 }
 
 // setPhase moves the incident, and says so to lists.
@@ -262,10 +285,16 @@ func indexedAtStart(ctx workflow.Context) [3]string {
 	return out
 }
 
-// index tells Temporal's lists where the incident stands, if that is news.
+// index tells Temporal's lists where the incident stands, if that is news. There an
+// incident is open for decisions from its start: what a list would show for the
+// moment in which options are collected is not worth a write.
 func (r *incidentRun) index(ctx workflow.Context) {
 	v := r.view()
-	now := [3]string{string(v.Phase), v.Service, string(v.Severity)}
+	phase := v.Phase
+	if phase == incident.PhaseCollecting {
+		phase = incident.PhaseDeciding
+	}
+	now := [3]string{string(phase), v.Service, string(v.Severity)}
 	if r.indexed == now {
 		return
 	}

@@ -90,7 +90,7 @@ func (r *incidentRun) page(ctx workflow.Context, p incident.Page) (incident.Resu
 		if p.Reporter.Via != "" {
 			actor = p.Reporter.String()
 		}
-		res.EventID = r.event(ctx, incident.EventPage, p.OccurredAt, actor, activities.PageText(p), p)
+		res.EventID = r.eventAs(incident.PageEventID(r.prefix(), p.EventID), incident.EventPage, p.OccurredAt, actor, activities.PageText(p), p)
 		r.changed()
 	}
 	r.index(ctx)

@@ -74,8 +74,9 @@ func (c *chain) finish(before, after Head, found bool) *Problem {
 		return &Problem{Seq: c.last.seq + 1, What: fmt.Sprintf("Entry %d is missing: the ledger ended with entry %d.", c.last.seq+1, before.Seq)}
 	case before.Hash != c.anchor.hash:
 		return &Problem{Seq: c.anchor.seq, ID: c.anchor.id, What: fmt.Sprintf("Entry %d is not the one that the head file names: it, or one before it together with all that follow, was rewritten.", c.anchor.seq)}
-	case after.Seq < c.last.seq-1:
-		return &Problem{Seq: after.Seq + 2, What: fmt.Sprintf("Entry %d was not appended by this program: the head file names entry %d, and only one more may follow.", after.Seq+2, after.Seq)}
+	case after.Seq < c.last.seq-MaxBatch:
+		bad := after.Seq + MaxBatch + 1
+		return &Problem{Seq: bad, What: fmt.Sprintf("Entry %d was not appended by this program: the head file names entry %d, and only one transaction of %d entries may follow.", bad, after.Seq, MaxBatch)}
 	default:
 		return nil
 	}

@@ -76,6 +76,8 @@ type Ledger struct {
 	// write is one connection; nil when opened for reading only.
 	write *sql.DB
 	read  *sql.DB
+	// group is who waits for the next transaction.
+	group group
 }
 
 // Open opens the ledger at path and creates it when there is none. Its folder

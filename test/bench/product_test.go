@@ -146,7 +146,7 @@ type quick struct {
 func (q *quick) CollectOptions(_ context.Context, in activities.CollectInput) (activities.CollectResult, error) {
 	return activities.CollectResult{
 		Service: in.Service, Ranking: incident.Ranking{Likely: -1},
-		Options: []incident.Option{q.option}, DecideWithin: time.Hour,
+		Options: []incident.Option{q.option}, DecideWithin: time.Hour, At: time.Now().UTC(),
 	}, nil
 }
 

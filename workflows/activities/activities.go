@@ -185,6 +185,10 @@ func (a *Activities) Record(ctx context.Context, in RecordInput) error {
 			return asActivityError(err)
 		}
 	}
+	if _, err := a.Ledger.AppendAll(ctx, in.Entries); err == nil {
+		return nil
+	}
+	// One at a time says which of them the ledger refuses.
 	for _, e := range in.Entries {
 		if _, err := a.write(ctx, e); err != nil {
 			return asActivityError(err)
@@ -230,7 +234,7 @@ func (a *Activities) PublishCard(ctx context.Context, v incident.View) (incident
 }
 
 // Bounds of the two halves of Show, so that one that hangs does not keep the other
-// for long.
+// for long. Where less time is left, the card has most of it.
 const (
 	showRecordWithin = 2 * time.Second
 	showCardWithin   = 6 * time.Second
@@ -239,11 +243,16 @@ const (
 // Show is Record and then PublishCard. It returns no error: what did not work out
 // is in the result, and the activity that does it alone says why.
 func (a *Activities) Show(ctx context.Context, in ShowInput) (ShowResult, error) {
+	recordWithin, cardWithin := showRecordWithin, showCardWithin
+	if until, bounded := ctx.Deadline(); bounded {
+		left := time.Until(until)
+		recordWithin, cardWithin = min(recordWithin, left/4), min(cardWithin, left*5/8)
+	}
 	var res ShowResult
-	recording, cancel := context.WithTimeout(ctx, showRecordWithin)
+	recording, cancel := context.WithTimeout(ctx, recordWithin)
 	defer cancel()
 	res.Recorded = a.Record(recording, RecordInput{Entries: in.Entries}) == nil
-	showing, cancel := context.WithTimeout(ctx, showCardWithin)
+	showing, cancel := context.WithTimeout(ctx, cardWithin)
 	defer cancel()
 	if ref, err := a.PublishCard(showing, in.View); err == nil {
 		res.Card = &ref

@@ -36,6 +36,12 @@ const (
 // not answer costs its own part and a note, never the rest.
 func (a *Activities) CollectOptions(ctx context.Context, in CollectInput) (CollectResult, error) {
 	defer beat(ctx)()
+	out, err := a.collect(ctx, in)
+	out.At = a.Now().UTC()
+	return out, err
+}
+
+func (a *Activities) collect(ctx context.Context, in CollectInput) (CollectResult, error) {
 	out := CollectResult{Service: in.Service, Ranking: incident.Ranking{Likely: -1}, DecideWithin: decideWithin}
 	svc, ok := a.service(in.Service, in.ServiceID)
 	if !ok {

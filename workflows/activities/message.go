@@ -48,6 +48,8 @@ type CollectResult struct {
 	// Incomplete says that a system did not answer, so that asking again may
 	// find more.
 	Incomplete bool `json:"incomplete,omitempty"`
+	// At is when they were worked out.
+	At time.Time `json:"at"`
 	// DecideWithin is how long people have before the next level is paged.
 	DecideWithin time.Duration `json:"decide_within"`
 }

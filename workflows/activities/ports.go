@@ -13,6 +13,8 @@ type Ledger interface {
 	// there already is left as it is, and Recorded.Existed says so; the same
 	// ID with other content is an error.
 	Append(ctx context.Context, e incident.Entry) (incident.Recorded, error)
+	// AppendAll is Append for several entries: all are written or none.
+	AppendAll(ctx context.Context, entries []incident.Entry) ([]incident.Recorded, error)
 	// Get returns the entry with an ID, and whether there is one.
 	Get(ctx context.Context, id string) (incident.Entry, bool, error)
 }

@@ -197,6 +197,19 @@ func (l ledger) Append(ctx context.Context, e incident.Entry) (rec incident.Reco
 	return rec, err
 }
 
+func (l ledger) AppendAll(ctx context.Context, entries []incident.Entry) (out []incident.Recorded, err error) {
+	was := slices.Clone(l.w.entries)
+	for _, e := range entries {
+		rec, err := l.Append(ctx, e)
+		if err != nil {
+			l.w.entries = was
+			return nil, err
+		}
+		out = append(out, rec)
+	}
+	return out, nil
+}
+
 func (l ledger) Get(ctx context.Context, id string) (e incident.Entry, ok bool, err error) {
 	err = l.w.call(ctx, "get", func() error {
 		i := slices.IndexFunc(l.w.entries, func(e incident.Entry) bool { return e.ID == id })

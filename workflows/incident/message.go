@@ -83,6 +83,16 @@ const RecordingID = "recording"
 // EventID is the n-th event of an incident or rollback.
 func EventID(prefix string, n int) string { return fmt.Sprintf("%s/e%d", prefix, n) }
 
+// PageEventID is the event of a page of the source. It follows from the page alone,
+// so that it is the same whatever else happens at the same moment.
+func PageEventID(prefix, eventID string) string {
+	sum := sha256.Sum256([]byte(eventID))
+	return fmt.Sprintf("%s/p%x", prefix, sum[:8])
+}
+
+// OptionsEventID is the event of the n-th time that options are offered, from 1.
+func OptionsEventID(prefix string, n int) string { return fmt.Sprintf("%s/o%d", prefix, n) }
+
 // DecisionEventID is the event of a person's answer. It follows from the answer
 // alone: the same answer is the same event however often it is worked on, and
 // another answer never is.
@@ -148,6 +158,8 @@ type IncidentState struct {
 	Results map[string]Result `json:"results"`
 	// Events counts the events of the incident so far.
 	Events int `json:"events"`
+	// Offers counts how often options were offered.
+	Offers int `json:"offers,omitempty"`
 	// SourceKind and SourceAt are the newest event that moved the incident at
 	// its source, so that events may arrive in any order.
 	SourceKind PageKind  `json:"source_kind"`

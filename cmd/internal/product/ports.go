@@ -22,6 +22,15 @@ func (a audit) Append(ctx context.Context, e incident.Entry) (incident.Recorded,
 	return rec, err
 }
 
+// AppendAll marks what trying again can not help as final.
+func (a audit) AppendAll(ctx context.Context, entries []incident.Entry) ([]incident.Recorded, error) {
+	rec, err := a.Ledger.AppendAll(ctx, entries)
+	if errors.Is(err, ledger.ErrInvalid) || errors.Is(err, ledger.ErrConflict) {
+		return rec, fmt.Errorf("%w: %w", driver.ErrInvalid, err)
+	}
+	return rec, err
+}
+
 // Get returns the entry with an ID, and whether there is one.
 func (a audit) Get(ctx context.Context, id string) (incident.Entry, bool, error) {
 	r, err := a.Ledger.Get(ctx, id)

@@ -69,7 +69,8 @@ type store struct {
 func newFiles(dir string, s Synchronous) files {
 	return files{
 		executions: newStore(dir, databaseFile, "sqlite/v3/temporal/schema.sql", s),
-		visibility: newStore(dir, visibilityFile, "sqlite/v3/visibility/schema.sql", s),
+		// What a loss of power takes from a list, the incident's next phase gives back.
+		visibility: newStore(dir, visibilityFile, "sqlite/v3/visibility/schema.sql", SyncNormal),
 	}
 }
 
