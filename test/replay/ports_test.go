@@ -66,6 +66,16 @@ func (a audit) Append(ctx context.Context, e incident.Entry) (incident.Recorded,
 	return rec, err
 }
 
+// AppendAll writes several entries, or none of them.
+func (a audit) AppendAll(ctx context.Context, entries []incident.Entry) ([]incident.Recorded, error) {
+	for _, e := range entries {
+		if err := a.world.allow(e.Incident, "ledger "+string(e.Kind)); err != nil {
+			return nil, err
+		}
+	}
+	return a.Ledger.AppendAll(ctx, entries)
+}
+
 func (a audit) Get(ctx context.Context, id string) (incident.Entry, bool, error) {
 	rec, err := a.Ledger.Get(ctx, id)
 	if errors.Is(err, ledger.ErrNotFound) {
