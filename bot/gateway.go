@@ -38,13 +38,26 @@ const resultWait = 500 * time.Millisecond
 // listLimit is how many open incidents are listed at most.
 const listLimit = 500
 
+// Signer signs what a person asked for, once it is verified who they are.
+type Signer interface {
+	Decision(key string, q incident.DecideRequest) (incident.DecideRequest, error)
+	Command(key string, q incident.CommandRequest) (incident.CommandRequest, error)
+}
+
 // Gateway turns requests into Temporal messages to incident workflows. It holds
 // no state and is safe for concurrent use.
-type Gateway struct{ client client.Client }
+type Gateway struct {
+	client client.Client
+	signer Signer
+}
 
 // NewGateway sends through the client, whose data converter and namespace are
-// those of the workers.
-func NewGateway(c client.Client) *Gateway { return &Gateway{client: c} }
+// those of the workers. Its callers have verified who sends a decision or a
+// command: it signs both. Without a signer it sends pages and reads, and nothing
+// else.
+func NewGateway(c client.Client, s Signer) *Gateway { return &Gateway{client: c, signer: s} }
+
+var errNoSigner = errors.New("this process has no key to sign decisions with")
 
 // Receipt is an update that Temporal has durably accepted.
 type Receipt struct{ handle client.WorkflowUpdateHandle }
@@ -151,6 +164,13 @@ func (g *Gateway) SendDecision(ctx context.Context, key string, q incident.Decid
 	if err := q.Validate(); err != nil {
 		return Receipt{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	if g.signer == nil {
+		return Receipt{}, fmt.Errorf("send decision %q: %w", q.DecisionID, errNoSigner)
+	}
+	q, err := g.signer.Decision(key, q)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("send decision %q: %w", q.DecisionID, err)
+	}
 	return g.send(ctx, key, incident.UpdateDecide, "decide:"+q.DecisionID, q)
 }
 
@@ -168,6 +188,13 @@ func (g *Gateway) Decide(ctx context.Context, key string, q incident.DecideReque
 func (g *Gateway) SendCommand(ctx context.Context, key string, q incident.CommandRequest) (Receipt, error) {
 	if err := q.Validate(); err != nil {
 		return Receipt{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if g.signer == nil {
+		return Receipt{}, fmt.Errorf("send command %q: %w", q.CommandID, errNoSigner)
+	}
+	q, err := g.signer.Command(key, q)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("send command %q: %w", q.CommandID, err)
 	}
 	return g.send(ctx, key, incident.UpdateCommand, "command:"+q.CommandID, q)
 }

@@ -24,7 +24,7 @@ func (r *incidentRun) command(ctx workflow.Context, q incident.CommandRequest) (
 	}
 	v := r.view()
 	in := activities.AuthorizeInput{
-		EventID: r.nextEvent(), Key: v.Key, Request: q, Service: v.Service, ServiceID: r.state.ServiceID, Commander: v.Commander, Now: workflow.Now(ctx).UTC(),
+		EventID: incident.CommandEventID(v.Key, q.CommandID), Key: v.Key, Request: q, Service: v.Service, ServiceID: r.state.ServiceID, Commander: v.Commander, Now: workflow.Now(ctx).UTC(),
 	}
 	var who activities.AuthorizeResult
 	if err := workflow.ExecuteActivity(decideOptions(ctx), act.Authorize, in).Get(ctx, &who); err != nil {

@@ -34,7 +34,7 @@ func (r *incidentRun) decide(ctx workflow.Context, q incident.DecideRequest) (in
 		return r.keep(id, res), nil
 	}
 	in := activities.DecideInput{
-		EventID: incident.DecisionEventID(r.prefix(), q.DecisionID), Key: v.Key, Request: q, Option: opt, Service: v.Service, ServiceID: r.state.ServiceID,
+		EventID: incident.DecisionEventID(v.Key, q.DecisionID), Key: v.Key, Request: q, Option: opt, Service: v.Service, ServiceID: r.state.ServiceID,
 		Severity: v.Severity, Commander: v.Commander, Prior: v.Decisions, VoidBefore: r.state.VoidBefore,
 		Rollback: r.nextRollback(), Now: workflow.Now(ctx).UTC(),
 	}

@@ -214,7 +214,16 @@ func closeRows(rows *sql.Rows) { _ = rows.Close() }
 // Entries returns the entries of an incident in the order recorded; all
 // entries for an empty key.
 func (l *Ledger) Entries(ctx context.Context, incidentKey string) ([]Record, error) {
-	rows, err := l.read.QueryContext(ctx, "SELECT "+columns+" FROM entries WHERE ?1 = '' OR incident = ?1 ORDER BY seq", incidentKey)
+	return l.list(ctx, incidentKey, "SELECT "+columns+" FROM entries WHERE ?1 = '' OR incident = ?1 ORDER BY seq", incidentKey)
+}
+
+// Kind returns the entries of one kind of an incident in the order recorded.
+func (l *Ledger) Kind(ctx context.Context, incidentKey string, kind incident.EventKind) ([]Record, error) {
+	return l.list(ctx, incidentKey, "SELECT "+columns+" FROM entries WHERE incident = ? AND kind = ? ORDER BY seq", incidentKey, string(kind))
+}
+
+func (l *Ledger) list(ctx context.Context, incidentKey, query string, args ...any) ([]Record, error) {
+	rows, err := l.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list entries of %q: %w", incidentKey, err)
 	}

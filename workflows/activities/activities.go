@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -29,6 +30,8 @@ type Activities struct {
 	Catalogue *runbooks.Catalogue
 	Runbooks  []*runbooks.Runbook
 	Policy    *approvals.Policy
+	// Attestations check who asked. Without them nobody did.
+	Attestations Attestations
 	// Postmortem renders an incident for the tracker.
 	Postmortem func(v incident.View) (title, body string)
 	// Now is the clock of what is recorded.
@@ -197,6 +200,9 @@ func (a *Activities) Record(ctx context.Context, in RecordInput) error {
 	return nil
 }
 
+// judgedID are the IDs of answers and commands that were judged.
+var judgedID = regexp.MustCompile(`/[cd][0-9a-f]{24}$`)
+
 // recordable refuses an entry that could be taken for an answer that was judged,
 // for captured evidence, or for an effect.
 func recordable(e incident.Entry) error {
@@ -208,8 +214,14 @@ func recordable(e incident.Entry) error {
 		claim = &struct{}{}
 	case incident.EventDecision:
 		claim = &incident.DecideRequest{}
+		if judgedID.MatchString(e.ID) {
+			return fmt.Errorf("record %q: %w: the ID is that of a judged answer", e.ID, driver.ErrInvalid)
+		}
 	case incident.EventCommand:
 		claim = &incident.CommandRequest{}
+		if judgedID.MatchString(e.ID) {
+			return fmt.Errorf("record %q: %w: the ID is that of a judged command", e.ID, driver.ErrInvalid)
+		}
 	case incident.EventPage, incident.EventChange, incident.EventOptions, incident.EventRollback, incident.EventLock,
 		incident.EventVerdict, incident.EventEscalation, incident.EventPostmortem, incident.EventPhaseChange:
 		return nil

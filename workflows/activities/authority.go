@@ -99,7 +99,7 @@ func (a *Activities) authority(ctx context.Context, in ExecuteInput) (authority,
 		} else if err != nil {
 			return out, err
 		}
-		if !there || d.PlanDigest != in.PlanDigest || (d.Outcome != incident.OutcomeApproved && d.Outcome != incident.OutcomeWaiting) {
+		if !there || !a.vouched(id, in.Incident, d) || d.PlanDigest != in.PlanDigest || (d.Outcome != incident.OutcomeApproved && d.Outcome != incident.OutcomeWaiting) {
 			continue
 		}
 		out.votes = append(out.votes, vote(d.Decision))

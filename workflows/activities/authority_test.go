@@ -174,7 +174,7 @@ func twoActions(t *testing.T, w *world) incident.Plan {
 	w.onCall["PCHECK"] = []incident.Person{ada}
 	in := ask(t, incident.TierOnCall, "ada", "2")
 	in.Option.Plan, in.Option.Digest, in.Request.PlanDigest, in.Rollback = p, digest(t, p), digest(t, p), rollback
-	got, err := w.activities(t).Decide(t.Context(), in)
+	got, err := click(t, w.activities(t), in)
 	require.NoError(t, err)
 	require.Equal(t, incident.OutcomeApproved, got.Decision.Outcome, got.Decision.Sentence)
 	w.entries = append(w.entries, evidence(t, incident.Manifest{Rollback: rollback, Phase: incident.EvidenceBefore, Digest: incident.DigestOf(nil)}))

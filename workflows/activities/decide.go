@@ -21,33 +21,40 @@ type judged struct {
 	Waiting   string            `json:"waiting,omitempty"`
 	Approvers []incident.Person `json:"approvers,omitempty"`
 	Basis     *basis            `json:"basis,omitempty"`
+	// Request is what was signed, so that whoever acts on the decision can check
+	// that a person gave it.
+	Request incident.DecideRequest `json:"request"`
 }
 
 // Decide works out what one person's answer amounts to: who they are, which
 // roles they hold right now, and what the policy says. The decision is in the
 // ledger before it counts, whatever it is.
 func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, error) {
+	if want := incident.DecisionEventID(in.Key, in.Request.DecisionID); in.EventID != want {
+		return DecideResult{}, asActivityError(fmt.Errorf("decide %q: %w: its event is %q", in.Request.DecisionID, driver.ErrInvalid, want))
+	}
 	if out, done, err := a.decided(ctx, in); err != nil || done {
 		return out, asActivityError(err)
+	}
+	in, chief, err := a.present(ctx, in)
+	if err != nil {
+		return DecideResult{}, asActivityError(err)
 	}
 	d := incident.Decision{
 		ID: in.Request.DecisionID, EventID: in.EventID, OptionID: in.Request.OptionID, PlanDigest: in.Request.PlanDigest,
 		Answer: in.Request.Answer, Actor: in.Request.Actor, Reason: in.Request.Reason, BreakGlass: in.Request.BreakGlass,
-		At: in.Now, PolicyDigest: a.Policy.Digest(),
+		At: given(in.Request.At, a.Now()), StepUp: in.Request.StepUp, PolicyDigest: a.Policy.Digest(),
 	}
-	var unfit error
-	in.Option.Radius, unfit = a.radius(in)
-	var err error
-	d.Person, err = a.identify(ctx, in.Request.Actor)
-	switch {
-	case errors.Is(err, incident.ErrNoIdentity):
+	radius, touched, unfit := a.radius(in)
+	in.Option.Radius = radius
+	if why := a.unproven(in.Key, in.Request); why != "" {
+		d.Outcome, d.Sentence = incident.OutcomeUnidentified, why
+	} else if d.Person, err = a.identify(ctx, in.Request.Actor); errors.Is(err, incident.ErrNoIdentity) {
 		d.Outcome, d.Sentence = incident.OutcomeUnidentified, nobody(in.Request.Actor)
-	case err != nil:
+	} else if err != nil {
 		return DecideResult{}, asActivityError(err)
-	default:
-		if d.Roles, err = a.roles(ctx, d.Person, deciding(in), in.Commander); err != nil {
-			return DecideResult{}, asActivityError(err)
-		}
+	} else if d.Roles, err = a.roles(ctx, d.Person, deciding(in, touched), chief); err != nil {
+		return DecideResult{}, asActivityError(err)
 	}
 	on := a.basis(in)
 	out := a.evaluated(in, on, d)
@@ -55,7 +62,7 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 		out = DecideResult{Decision: out.Decision}
 		out.Decision.Outcome, out.Decision.Sentence = incident.OutcomeDenied, "the option can not be approved: "+said(unfit)+"; refresh the options"
 	}
-	payload, err := json.Marshal(judged{Decision: out.Decision, Waiting: out.Waiting, Approvers: out.Approvers, Basis: &on})
+	payload, err := json.Marshal(judged{Decision: out.Decision, Waiting: out.Waiting, Approvers: out.Approvers, Basis: &on, Request: in.Request})
 	if err != nil {
 		return DecideResult{}, asActivityError(err)
 	}
@@ -111,32 +118,34 @@ func nobody(actor incident.Actor) string {
 }
 
 // radius is what the plan can touch: what was shown, and what the catalogue and
-// the runbook say about the plan at this moment. The error says what makes the
-// option unfit to be approved.
-func (a *Activities) radius(in DecideInput) (incident.BlastRadius, error) {
+// the runbook say about the plan at this moment, of which the services touched are
+// returned apart. The error says what makes the option unfit to be approved; who
+// may refuse it goes by what was shown.
+func (a *Activities) radius(in DecideInput) (all incident.BlastRadius, touched []incident.Reach, unfit error) {
 	shown, plan := in.Option.Radius, in.Option.Plan
 	digest, err := plan.Digest()
 	switch {
 	case err != nil:
-		return shown, err
+		return shown, shown.Services, err
 	case digest != in.Option.Digest:
-		return shown, fmt.Errorf("its plan has digest %s, and not %s", incident.ShortDigest(digest), incident.ShortDigest(in.Option.Digest))
+		return shown, shown.Services, fmt.Errorf("its plan has digest %s, and not %s", incident.ShortDigest(digest), incident.ShortDigest(in.Option.Digest))
 	case plan.Incident != in.Key:
-		return shown, fmt.Errorf("its plan is for incident %q", plan.Incident)
+		return shown, shown.Services, fmt.Errorf("its plan is for incident %q", plan.Incident)
 	}
 	rb, err := a.runbook(plan.Runbook, plan.RunbookDigest)
 	if err != nil {
-		return shown, err
+		return shown, shown.Services, err
 	}
 	concrete, err := rb.For(plan.Service)
 	if err != nil {
-		return shown, err
+		return shown, shown.Services, err
 	}
 	spec, ok := optionOf(concrete, plan.Option)
 	if !ok {
-		return shown, fmt.Errorf("runbook %q has no option %q", plan.Runbook, plan.Option)
+		return shown, shown.Services, fmt.Errorf("runbook %q has no option %q", plan.Runbook, plan.Option)
 	}
-	return wider(shown, runbooks.Radius(plan, a.Catalogue, spec)), nil
+	now := runbooks.Radius(plan, a.Catalogue, spec)
+	return wider(shown, now), now.Services, nil
 }
 
 // wider is everything that two radii name.
@@ -217,6 +226,7 @@ func standing(prior []incident.Decision, planDigest string) []incident.Decision 
 func vote(d incident.Decision) approvals.Vote {
 	return approvals.Vote{
 		Person: d.Person, Roles: d.Roles, Answer: d.Answer, At: d.At, PlanDigest: d.PlanDigest, Reason: d.Reason, BreakGlass: d.BreakGlass,
+		SteppedUp: d.StepUp != nil && d.StepUp.PlanDigest == d.PlanDigest,
 	}
 }
 
@@ -224,11 +234,12 @@ func vote(d incident.Decision) approvals.Vote {
 // or both.
 type serviceRef struct{ name, pagerID string }
 
-// deciding are the services whose people decide: those that the plan changes,
-// which need not be the one that was paged.
-func deciding(in DecideInput) []serviceRef {
+// deciding are the services whose people decide: those that the plan changes by
+// the catalogue and the runbook, which need not be the one that was paged, nor all
+// that somebody says are touched.
+func deciding(in DecideInput, touched []incident.Reach) []serviceRef {
 	var out []serviceRef
-	for _, s := range in.Option.Radius.Services {
+	for _, s := range touched {
 		ref := serviceRef{name: s.Name}
 		if s.Name == in.Service {
 			ref.pagerID = in.ServiceID
@@ -285,11 +296,16 @@ type authorization struct {
 	CommandID string        `json:"command_id"`
 	Verb      incident.Verb `json:"verb"`
 	Given     string        `json:"given_reason,omitempty"`
+	// Request is what was signed.
+	Request incident.CommandRequest `json:"request"`
 }
 
 // Authorize says whether an actor may give a command, and records that it was
 // given, whatever the answer.
 func (a *Activities) Authorize(ctx context.Context, in AuthorizeInput) (AuthorizeResult, error) {
+	if want := incident.CommandEventID(in.Key, in.Request.CommandID); in.EventID != want {
+		return AuthorizeResult{}, asActivityError(fmt.Errorf("authorize %q: %w: its event is %q", in.Request.CommandID, driver.ErrInvalid, want))
+	}
 	var was authorization
 	if _, done, err := a.recorded(ctx, in.EventID, in.Key, incident.EventCommand, &was); err != nil {
 		return AuthorizeResult{}, asActivityError(err)
@@ -299,21 +315,11 @@ func (a *Activities) Authorize(ctx context.Context, in AuthorizeInput) (Authoriz
 		}
 		return was.AuthorizeResult, nil
 	}
-	var out AuthorizeResult
-	var err error
-	out.Person, err = a.identify(ctx, in.Request.Actor)
-	switch {
-	case errors.Is(err, incident.ErrNoIdentity):
-		out.Outcome, out.Reason = incident.OutcomeUnidentified, nobody(in.Request.Actor)
-	case err != nil:
+	out, err := a.authorize(ctx, in)
+	if err != nil {
 		return AuthorizeResult{}, asActivityError(err)
-	default:
-		if out.Roles, err = a.roles(ctx, out.Person, []serviceRef{{in.Service, in.ServiceID}}, in.Commander); err != nil {
-			return AuthorizeResult{}, asActivityError(err)
-		}
-		out.Outcome, out.Reason = mayCommand(in.Request.Verb, out.Roles)
 	}
-	payload, err := json.Marshal(authorization{AuthorizeResult: out, CommandID: in.Request.CommandID, Verb: in.Request.Verb, Given: in.Request.Reason})
+	payload, err := json.Marshal(authorization{AuthorizeResult: out, CommandID: in.Request.CommandID, Verb: in.Request.Verb, Given: in.Request.Reason, Request: in.Request})
 	if err != nil {
 		return AuthorizeResult{}, asActivityError(err)
 	}
@@ -324,6 +330,28 @@ func (a *Activities) Authorize(ctx context.Context, in AuthorizeInput) (Authoriz
 	if err != nil {
 		return AuthorizeResult{}, asActivityError(err)
 	}
+	return out, nil
+}
+
+func (a *Activities) authorize(ctx context.Context, in AuthorizeInput) (out AuthorizeResult, err error) {
+	if why := a.unprovenCommand(in.Key, in.Request); why != "" {
+		return AuthorizeResult{Outcome: incident.OutcomeUnidentified, Reason: why}, nil
+	}
+	out.Person, err = a.identify(ctx, in.Request.Actor)
+	if errors.Is(err, incident.ErrNoIdentity) {
+		return AuthorizeResult{Outcome: incident.OutcomeUnidentified, Reason: nobody(in.Request.Actor)}, nil
+	}
+	if err != nil {
+		return out, err
+	}
+	chief, _, err := a.commander(ctx, in.Key, in.Commander)
+	if err != nil {
+		return out, err
+	}
+	if out.Roles, err = a.roles(ctx, out.Person, []serviceRef{{in.Service, in.ServiceID}}, chief); err != nil {
+		return out, err
+	}
+	out.Outcome, out.Reason = mayCommand(in.Request.Verb, out.Roles)
 	return out, nil
 }
 

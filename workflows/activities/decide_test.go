@@ -31,7 +31,7 @@ func ask(t *testing.T, tier incident.Tier, login string, n string) activities.De
 	case incident.TierOnCall, incident.TierForbidden, incident.TierUnknown:
 	}
 	return activities.DecideInput{
-		EventID: key + "/e" + n, Key: key, Service: "checkout", ServiceID: "PCHECK", Severity: incident.Sev2, Now: now,
+		EventID: incident.DecisionEventID(key, "d"+n), Key: key, Service: "checkout", ServiceID: "PCHECK", Severity: incident.Sev2, Now: now,
 		Request: incident.DecideRequest{DecisionID: "d" + n, OptionID: "o1", PlanDigest: digest(t, p), Actor: cli(login), Answer: incident.AnswerApprove, At: now},
 		Option:  incident.Option{ID: "o1", Plan: p, Digest: digest(t, p), Tier: tier, Radius: radius},
 	}
@@ -107,7 +107,7 @@ func TestDecide(t *testing.T) {
 			if test.change != nil {
 				test.change(w, &in)
 			}
-			got, err := w.activities(t).Decide(t.Context(), in)
+			got, err := click(t, w.activities(t), in)
 			require.NoError(t, err)
 			require.Equal(t, test.want, got.Decision.Outcome, got.Decision.Sentence)
 			require.Contains(t, got.Decision.Sentence, test.says)
@@ -117,12 +117,12 @@ func TestDecide(t *testing.T) {
 			require.Equal(t, test.want == incident.OutcomeApproved, len(got.Approvers) > 0)
 			require.Equal(t, approvals.Default().Digest(), got.Decision.PolicyDigest)
 
-			require.Len(t, w.entries, 1, "it is recorded, whatever it is")
+			recorded := w.kind(incident.EventDecision)
+			require.Len(t, recorded, 1, "it is recorded, whatever it is")
 			var kept incident.Decision
-			require.NoError(t, json.Unmarshal(w.entries[0].Payload, &kept))
+			require.NoError(t, json.Unmarshal(recorded[0].Payload, &kept))
 			require.Equal(t, got.Decision, kept)
-			require.Equal(t, incident.EventDecision, w.entries[0].Kind)
-			require.Equal(t, got.Decision.Sentence, w.entries[0].Text)
+			require.Equal(t, got.Decision.Sentence, recorded[0].Text)
 		})
 	}
 }
@@ -134,7 +134,7 @@ func answers(t *testing.T, a *activities.Activities, asks ...activities.DecideIn
 	var prior []incident.Decision
 	for _, in := range asks {
 		in.Prior = append(prior, in.Prior...)
-		got, err := a.Decide(t.Context(), in)
+		got, err := click(t, a, in)
 		require.NoError(t, err)
 		prior = append(prior, got.Decision)
 		out = append(out, got)
@@ -184,7 +184,7 @@ func TestDecideNeedsTwoPeopleForEverybody(t *testing.T) {
 		first.Outcome = incident.OutcomeStale
 		second := by("ben", "2")
 		second.Prior = []incident.Decision{first}
-		got, err := a.Decide(t.Context(), second)
+		got, err := click(t, a, second)
 		require.NoError(t, err)
 		require.Equal(t, incident.OutcomeWaiting, got.Decision.Outcome)
 	})
@@ -195,7 +195,7 @@ func TestDecideNeedsTwoPeopleForEverybody(t *testing.T) {
 		first.PlanDigest = incident.DigestOf([]byte("other"))
 		second := by("ben", "2")
 		second.Prior = []incident.Decision{first}
-		got, err := a.Decide(t.Context(), second)
+		got, err := click(t, a, second)
 		require.NoError(t, err)
 		require.Equal(t, incident.OutcomeWaiting, got.Decision.Outcome)
 	})
@@ -234,7 +234,7 @@ func TestDecideAgainIsTheVerySameDecision(t *testing.T) {
 			w.onCall["PCHECK"] = []incident.Person{ada}
 			in := ask(t, incident.TierOnCall, test.by, "1")
 			a := w.activities(t)
-			first, err := a.Decide(t.Context(), in)
+			first, err := click(t, a, in)
 			require.NoError(t, err)
 			require.Equal(t, test.want, first.Decision.Outcome)
 
@@ -251,7 +251,7 @@ tiers:
 			require.NoError(t, err)
 			a.Policy = policy
 			calls := len(w.calls)
-			again, err := a.Decide(t.Context(), in)
+			again, err := click(t, a, in)
 			require.NoError(t, err)
 			require.Equal(t, first, again)
 			require.Equal(t, []string{"get"}, w.calls[calls:])
@@ -267,7 +267,7 @@ func TestDecideGoesByWhatIsOnRecord(t *testing.T) {
 	w := newWorld()
 	w.onCall["PCHECK"] = []incident.Person{ada}
 	in := ask(t, incident.TierOnCall, "ada", "1")
-	first, err := w.activities(t).Decide(t.Context(), in)
+	first, err := click(t, w.activities(t), in)
 	require.NoError(t, err)
 	require.Equal(t, incident.OutcomeApproved, first.Decision.Outcome)
 	late := w.entries
@@ -278,7 +278,7 @@ func TestDecideGoesByWhatIsOnRecord(t *testing.T) {
 		}
 		return nil
 	}
-	got, err := w.activities(t).Decide(t.Context(), in)
+	got, err := click(t, w.activities(t), in)
 	require.NoError(t, err)
 	require.Equal(t, first, got)
 	require.Equal(t, late, w.entries)
@@ -307,12 +307,12 @@ func TestDecideRecordsNothingWhenItCanNotTell(t *testing.T) {
 				return nil
 			}
 			a := w.activities(t)
-			_, err := a.Decide(t.Context(), ask(t, incident.TierOnCall, "ada", "1"))
+			_, err := click(t, a, ask(t, incident.TierOnCall, "ada", "1"))
 			app := failure(t, err, test.want, false)
 			require.NotContains(t, app.Message(), "abcdefghijklmnop")
 			require.Empty(t, w.entries)
 			w.fail = nil
-			got, err := a.Decide(t.Context(), ask(t, incident.TierOnCall, "ada", "1"))
+			got, err := click(t, a, ask(t, incident.TierOnCall, "ada", "1"))
 			require.NoError(t, err)
 			require.Equal(t, incident.OutcomeApproved, got.Decision.Outcome)
 		})
@@ -337,7 +337,7 @@ func TestDecideRefusesARecordOfSomethingElse(t *testing.T) {
 			e := decision(t, in.EventID, incident.Decision{ID: "d1", Outcome: incident.OutcomeApproved})
 			test.change(&e)
 			w.entries = append(w.entries, e)
-			got, err := w.activities(t).Decide(t.Context(), in)
+			got, err := click(t, w.activities(t), in)
 			requireError(t, err, incident.ErrTypeInvalid, true)
 			require.Zero(t, got)
 		})
@@ -348,7 +348,7 @@ func TestDecideWithoutAPager(t *testing.T) {
 	t.Parallel()
 	a := newWorld().activities(t)
 	a.Pager = nil
-	got, err := a.Decide(t.Context(), ask(t, incident.TierOnCall, "ada", "1"))
+	got, err := click(t, a, ask(t, incident.TierOnCall, "ada", "1"))
 	require.NoError(t, err)
 	require.Equal(t, incident.OutcomeDenied, got.Decision.Outcome, "nobody is on call")
 }
@@ -380,7 +380,7 @@ func TestAuthorize(t *testing.T) {
 				w.onCall["PCHECK"] = []incident.Person{ada}
 				w.people["cli:ghost"] = incident.Person{Name: "Ghost"}
 				in := activities.AuthorizeInput{
-					EventID: key + "/e1", Key: key, Service: "checkout", Commander: &carla, Now: now,
+					EventID: incident.CommandEventID(key, "c1"), Key: key, Service: "checkout", Commander: &carla, Now: now,
 					Request: incident.CommandRequest{CommandID: "c1", Verb: verb, Actor: cli(p.login), At: now},
 				}
 				want := incident.OutcomeDenied
@@ -391,21 +391,22 @@ func TestAuthorize(t *testing.T) {
 					want = incident.OutcomeAccepted
 				}
 				a := w.activities(t)
-				got, err := a.Authorize(t.Context(), in)
+				got, err := typed(t, a, in)
 				require.NoError(t, err)
 				require.Equal(t, want, got.Outcome)
 				require.Equal(t, p.roles, got.Roles)
-				require.Len(t, w.entries, 1, "it is recorded, whatever it is")
-				require.Equal(t, incident.EventCommand, w.entries[0].Kind)
+				recorded := len(w.entries)
+				require.Equal(t, 2, recorded, "it is recorded, whatever it is, beside who took the command before")
+				require.Equal(t, incident.EventCommand, w.entries[1].Kind)
 
 				w.onCall, w.people = nil, nil
-				again, err := a.Authorize(t.Context(), in)
+				again, err := typed(t, a, in)
 				require.NoError(t, err)
 				require.Equal(t, got, again, "a retry says the same")
-				require.Len(t, w.entries, 1)
+				require.Len(t, w.entries, recorded)
 
 				in.Request.CommandID = "c2"
-				_, err = a.Authorize(t.Context(), in)
+				_, err = typed(t, a, in)
 				requireError(t, err, incident.ErrTypeInvalid, true)
 			})
 		}
@@ -433,9 +434,9 @@ func TestAuthorizeRecordsNothingWhenItCanNotTell(t *testing.T) {
 				}
 				return nil
 			}
-			_, err := w.activities(t).Authorize(t.Context(), activities.AuthorizeInput{
-				EventID: key + "/e1", Key: key, Service: "checkout", Now: now,
-				Request: incident.CommandRequest{CommandID: "c1", Verb: incident.VerbCancel, Actor: cli("ada")},
+			_, err := typed(t, w.activities(t), activities.AuthorizeInput{
+				EventID: incident.CommandEventID(key, "c1"), Key: key, Service: "checkout", Now: now,
+				Request: incident.CommandRequest{CommandID: "c1", Verb: incident.VerbCancel, Actor: cli("ada"), At: now},
 			})
 			requireError(t, err, test.want, false)
 			require.Empty(t, w.entries)

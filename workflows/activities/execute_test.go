@@ -31,7 +31,7 @@ func approved(t *testing.T, w *world) activities.ExecuteInput {
 	w.onCall["PCHECK"] = []incident.Person{ada}
 	ask := ask(t, incident.TierOnCall, "ada", "2")
 	ask.Rollback = rollback
-	got, err := w.activities(t).Decide(t.Context(), ask)
+	got, err := click(t, w.activities(t), ask)
 	require.NoError(t, err)
 	require.Equal(t, incident.OutcomeApproved, got.Decision.Outcome, got.Decision.Sentence)
 	w.entries = append(w.entries, evidence(t, incident.Manifest{Rollback: rollback, Phase: incident.EvidenceBefore, Digest: incident.DigestOf(nil)}))
@@ -44,7 +44,7 @@ func execution(t *testing.T, p incident.Plan, index int, back bool) activities.E
 	t.Helper()
 	in := activities.ExecuteInput{
 		Incident: key, Rollback: rollback, Index: index, Action: p.Actions[index], Plan: p, PlanDigest: digest(t, p),
-		IntentID: incident.IntentID(rollback, index, back), OutcomeID: incident.OutcomeID(rollback, index, back), DecisionIDs: []string{key + "/e2"},
+		IntentID: incident.IntentID(rollback, index, back), OutcomeID: incident.OutcomeID(rollback, index, back), DecisionIDs: []string{incident.DecisionEventID(key, "d2")},
 	}
 	if back {
 		in.Action = in.Action.Swapped()

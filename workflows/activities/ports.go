@@ -17,6 +17,9 @@ type Ledger interface {
 	AppendAll(ctx context.Context, entries []incident.Entry) ([]incident.Recorded, error)
 	// Get returns the entry with an ID, and whether there is one.
 	Get(ctx context.Context, id string) (incident.Entry, bool, error)
+	// Of returns the entries of one kind of an incident, in the order in which they
+	// were written.
+	Of(ctx context.Context, key string, kind incident.EventKind) ([]incident.Entry, error)
 }
 
 // EvidenceStore keeps captured documents by their digest.

@@ -335,7 +335,7 @@ func TestDecisionIsJudgedByWhatThePlanTouches(t *testing.T) {
 			w.onCall["PCHECK"] = []incident.Person{ada}
 			in := ask(t, incident.TierOnCall, "ada", "1")
 			test.change(t, &in)
-			got, err := w.activities(t).Decide(t.Context(), in)
+			got, err := click(t, w.activities(t), in)
 			require.NoError(t, err)
 			require.Equal(t, test.want, got.Decision.Outcome, got.Decision.Sentence)
 			require.Contains(t, got.Decision.Sentence, test.says)

@@ -168,7 +168,7 @@ func (w *world) activities(t *testing.T) *activities.Activities {
 	t.Helper()
 	return &activities.Activities{
 		Ledger: ledger{w}, Evidence: store{w}, Directory: directory{w}, Systems: systems{w}, Pager: pager{w},
-		Channel:   channel{w: w},
+		Channel: channel{w: w}, Attestations: verifier(t),
 		Catalogue: catalogue(t), Runbooks: []*runbooks.Runbook{runbook(t, book)}, Policy: approvals.Default(),
 		Now: func() time.Time { return w.now },
 	}
@@ -219,6 +219,18 @@ func (l ledger) Get(ctx context.Context, id string) (e incident.Entry, ok bool, 
 		return nil
 	})
 	return e, ok && err == nil, err
+}
+
+func (l ledger) Of(ctx context.Context, of string, kind incident.EventKind) (out []incident.Entry, err error) {
+	err = l.w.call(ctx, "list "+string(kind), func() error {
+		for _, e := range l.w.entries {
+			if e.Incident == of && e.Kind == kind {
+				out = append(out, e)
+			}
+		}
+		return nil
+	})
+	return out, err
 }
 
 type store struct{ w *world }

@@ -189,6 +189,8 @@ type CommandRequest struct {
 	Actor     Actor     `json:"actor"`
 	Reason    string    `json:"reason,omitempty"`
 	At        time.Time `json:"at"`
+	// Attestation is the signature of the bot that verified the actor.
+	Attestation *Attestation `json:"attestation,omitempty"`
 }
 
 // Validate checks form only.

@@ -94,11 +94,16 @@ func PageEventID(prefix, eventID string) string {
 func OptionsEventID(prefix string, n int) string { return fmt.Sprintf("%s/o%d", prefix, n) }
 
 // DecisionEventID is the event of a person's answer. It follows from the answer
-// alone: the same answer is the same event however often it is worked on, and
-// another answer never is.
-func DecisionEventID(prefix, decisionID string) string {
-	sum := sha256.Sum256([]byte(decisionID))
-	return fmt.Sprintf("%s/d%x", prefix, sum[:6])
+// alone: the same answer is the same event however often it is worked on, by
+// whomever, and another answer never is. So no answer counts twice.
+func DecisionEventID(key, decisionID string) string { return requestID(key, "d", decisionID) }
+
+// CommandEventID is the event of a person's command, in the same way.
+func CommandEventID(key, commandID string) string { return requestID(key, "c", commandID) }
+
+func requestID(key, kind, id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return fmt.Sprintf("%s/%s%x", key, kind, sum[:12])
 }
 
 // keyPattern is what an incident key may look like. It is stricter than

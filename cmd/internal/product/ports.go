@@ -40,6 +40,19 @@ func (a audit) Get(ctx context.Context, id string) (incident.Entry, bool, error)
 	return r.Entry, err == nil, err
 }
 
+// Of returns the entries of one kind of an incident.
+func (a audit) Of(ctx context.Context, key string, kind incident.EventKind) ([]incident.Entry, error) {
+	records, err := a.Ledger.Kind(ctx, key, kind)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]incident.Entry, len(records))
+	for i, r := range records {
+		entries[i] = r.Entry
+	}
+	return entries, nil
+}
+
 // noChannel stands in when no Slack is configured: the console and the CLI
 // show the same view.
 type noChannel struct{}
