@@ -79,8 +79,14 @@ type Held interface {
 type Directory interface {
 	// Identify returns exactly one active person, or an error that wraps
 	// incident.ErrNoIdentity.
+	//
+	// An *incident.NoIdentityError says why, for the ledger.
 	Identify(ctx context.Context, a incident.Actor) (incident.Person, error)
 }
+
+// Member reports whether a person is in a group now. What can not be asked, such
+// as a group that does not exist, is an error and never a no.
+type Member func(ctx context.Context, group string, p incident.Person) (bool, error)
 
 // Tracker keeps postmortems: GitHub issues.
 type Tracker interface {
