@@ -39,10 +39,10 @@ var synonyms = map[string]string{
 // parse reads what was typed. It refuses nothing: an unknown verb is answered
 // with help.
 func parse(text string) order {
-	text = unescape.Replace(leadingMentions.ReplaceAllString(text, ""))
 	// The name that Slack adds to a mention is the person's own choice, and may be
-	// several words.
-	text = personMention.ReplaceAllString(text, " <@$1> ")
+	// several words, escaped.
+	text = personMention.ReplaceAllString(leadingMentions.ReplaceAllString(text, ""), " <@$1> ")
+	text = unescape.Replace(text)
 	words := strings.Fields(text)
 	o := order{text: strings.Join(words, " ")}
 	if len(words) == 0 {

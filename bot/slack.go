@@ -219,17 +219,21 @@ func (d *desk) onIncident(ctx context.Context, o order, v incident.View, who per
 // Command with a person behind it is a handover; a name that Slack did not resolve
 // to an account is nobody, and never the person who typed it.
 func names(o order, q *incident.CommandRequest) (wrong string) {
+	first := ""
+	if len(o.rest) > 0 {
+		first = o.rest[0]
+	}
 	switch {
 	case q.Verb != incident.VerbTakeCommand && q.Verb != incident.VerbHandOver:
 		return ""
-	case len(o.named) == 1:
-		q.Verb, q.To = incident.VerbHandOver, &incident.Actor{Via: incident.ViaSlack, SlackTeam: q.Actor.SlackTeam, SlackUser: o.named[0]}
-		return ""
-	case len(o.named) > 1:
-		return o.verb + " needs one person, and you named several"
-	case q.Verb == incident.VerbHandOver || len(o.rest) > 0 && strings.HasPrefix(o.rest[0], "@"):
+	case q.Verb == incident.VerbTakeCommand && (first == "" || !strings.ContainsAny(first[:1], "@<")):
+		return "" // They take it themselves; who else is mentioned is a part of the reason.
+	case !personMention.MatchString(first):
 		return o.verb + " needs a person; mention them, as Slack offers them when you type their name after an at sign"
+	case len(o.named) != 1:
+		return o.verb + " needs one person, and you named several"
 	default:
+		q.Verb, q.To = incident.VerbHandOver, &incident.Actor{Via: incident.ViaSlack, SlackTeam: q.Actor.SlackTeam, SlackUser: o.named[0]}
 		return ""
 	}
 }

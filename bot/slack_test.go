@@ -105,14 +105,18 @@ func TestSlashCommands(t *testing.T) {
 		{"command", "take", "the answer to take_command", 0},
 		{"handover", "handover <@U0BOB|bob>", "the answer to hand_over for slack:T0BACKOUT/U0BOB", 0},
 		{"handover with a reason", "hand-over <@U0BOB> my shift ends", "the answer to hand_over for slack:T0BACKOUT/U0BOB", 0},
-		{"command for somebody else", "command <@U0BOB|Bob the <Builder>", "the answer to hand_over for slack:T0BACKOUT/U0BOB", 0},
+		{"command for somebody else", "command <@U0BOB|Bob the &lt;Builder&gt;>", "the answer to hand_over for slack:T0BACKOUT/U0BOB", 0},
 		{"handover to one who is named twice", "handover <@U0BOB|bob> <@U0BOB>", "the answer to hand_over for slack:T0BACKOUT/U0BOB", 0},
 		{"handover to two", "handover <@U0BOB> <@U0ADA>", "you named several", 0},
 		{"handover to nobody", "handover", "needs a person", 0},
 		{"handover to a mere name", "handover @bob", "needs a person", 0},
 		{"handover to a group", "handover <!subteam^S0123|@shop>", "needs a person", 0},
 		{"command for a mere name", "command @bob", "needs a person", 0},
+		{"command for a garbled mention", "command <@U0BOB|Bob", "needs a person", 0},
+		{"command for a group", "command <!subteam^S0123|@shop>", "needs a person", 0},
+		{"handover with the person last", "handover to <@U0BOB>", "needs a person", 0},
 		{"command with a reason", "command I am at my desk", "the answer to take_command", 0},
+		{"command with somebody in the reason", "command I relieve <@U0BOB|bob>", "the answer to take_command", 0},
 		{"cancel", "cancel", "the answer to cancel", 0},
 		{"redo", "redo", "the answer to redo", 0},
 		{"close", "close", "the answer to close", 0},
@@ -167,7 +171,7 @@ func TestOnlyColleaguesDeclare(t *testing.T) {
 		require.Contains(t, string(out.Body), "could not record this in time")
 	}
 	o.slash("U0NEW", "declare sev1 checkout it is down")
-	o.told("U0NEW", "declared")
+	o.told("U0NEW", views.Declared)
 }
 
 // A form that a member opened is looked at again when it comes back.

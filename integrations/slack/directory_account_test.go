@@ -20,6 +20,13 @@ import (
 
 const team = "T0BACKOUT"
 
+// workspace is one with people of the test's own.
+func workspace(t *testing.T, opts fakeslack.Options) *fakeslack.Server {
+	t.Helper()
+	opts.Channels = []fakeslack.Channel{{ID: channelID, Name: "incidents"}}
+	return start(t, opts)
+}
+
 func actor(user string) incident.Actor {
 	return incident.Actor{Via: incident.ViaSlack, SlackTeam: team, SlackUser: user}
 }
@@ -66,7 +73,7 @@ func TestEveryNoHasItsReason(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tt.user.ID = "U0X"
-			s := start(t, fakeslack.Options{Users: []fakeslack.User{mail(tt.user)}})
+			s := workspace(t, fakeslack.Options{Users: []fakeslack.User{mail(tt.user)}})
 			who := actor("U0X")
 			mapped := directory(t, api(s), []slack.Mapping{{ID: "x", Name: "X", SlackUser: "U0X"}})
 			byEmail := directory(t, api(s), nil, "example.com")
@@ -106,7 +113,7 @@ func requireNo(t *testing.T, err error, why string) {
 
 func TestActorsThatNeedNoAnswerOfSlack(t *testing.T) {
 	t.Parallel()
-	s := start(t, fakeslack.Options{})
+	s := workspace(t, fakeslack.Options{})
 	d := directory(t, api(s), []slack.Mapping{{ID: "ada", SlackUser: "U0ADA", Logins: []string{"ada"}}}, "example.com")
 	alone := directory(t, nil, nil)
 	for _, tt := range []struct {
@@ -171,7 +178,7 @@ func TestEmailMatch(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t, fakeslack.Options{Users: []fakeslack.User{{ID: "U0X", Name: "x", Email: tt.email}}})
+			s := workspace(t, fakeslack.Options{Users: []fakeslack.User{{ID: "U0X", Name: "x", Email: tt.email}}})
 			p, err := directory(t, api(s), people, tt.domains...).Identify(t.Context(), actor("U0X"))
 			if tt.why != "" {
 				requireNo(t, err, tt.why)
@@ -192,7 +199,7 @@ func TestEmailMatch(t *testing.T) {
 // Two accounts with one address are never two times the same person.
 func TestOneAddressOfTwoAccounts(t *testing.T) {
 	t.Parallel()
-	s := start(t, fakeslack.Options{Users: []fakeslack.User{
+	s := workspace(t, fakeslack.Options{Users: []fakeslack.User{
 		{ID: "U0BOB", Name: "bob", Email: "bob@example.com"}, {ID: "U0EVE", Name: "eve", Email: "BOB@example.com"},
 	}})
 	d := directory(t, api(s), nil, "example.com")
@@ -224,7 +231,7 @@ func TestIdentityIsOfOneAccount(t *testing.T) {
 				}
 				users = append(users, u)
 			}
-			s := start(t, fakeslack.Options{Users: users})
+			s := workspace(t, fakeslack.Options{Users: users})
 			people := []slack.Mapping{
 				{ID: "ada@example.com", SlackUser: "U00"}, {ID: "kim", Email: "kim@example.com"}, {ID: "ivan@example.com"}, {ID: "u3", SlackUser: "U03"},
 			}
@@ -268,7 +275,7 @@ func TestSlackThatDoesNotAnswerIsNoAnswer(t *testing.T) {
 		for _, tt := range faults {
 			t.Run(method+" "+tt.name, func(t *testing.T) {
 				t.Parallel()
-				s := start(t, fakeslack.Options{
+				s := workspace(t, fakeslack.Options{
 					Users:      []fakeslack.User{{ID: "U0BOB", Name: "bob", Email: "bob@example.com"}},
 					UserGroups: []fakeslack.UserGroup{{ID: "S0SHOP", Handle: "shop", Users: []string{"U0BOB"}}},
 				})
@@ -298,7 +305,7 @@ func TestSlackThatDoesNotAnswerIsNoAnswer(t *testing.T) {
 
 func TestSlackThatTakesTooLongIsNoAnswer(t *testing.T) {
 	t.Parallel()
-	s := start(t, fakeslack.Options{UserGroups: []fakeslack.UserGroup{{ID: "S0SHOP", Users: []string{"U0ADA"}}}})
+	s := workspace(t, fakeslack.Options{UserGroups: []fakeslack.UserGroup{{ID: "S0SHOP", Users: []string{"U0ADA"}}}})
 	d := directory(t, api(s), []slack.Mapping{{ID: "ada", SlackUser: "U0ADA"}})
 	s.Fault(fakeslack.AnyMethod, fakeslack.Fault{Delay: time.Hour, Times: -1})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -361,7 +368,7 @@ func TestSlackAnswersThatMakeNoSense(t *testing.T) {
 
 func TestGroupMembers(t *testing.T) {
 	t.Parallel()
-	s := start(t, fakeslack.Options{UserGroups: []fakeslack.UserGroup{
+	s := workspace(t, fakeslack.Options{UserGroups: []fakeslack.UserGroup{
 		{ID: "S0SHOP", Handle: "shop", Users: []string{"U0ADA", "U0BOB"}}, {ID: "S0OFF", Handle: "off", Users: []string{"U0ADA"}, Disabled: true},
 	}})
 	d := directory(t, api(s), nil)
@@ -386,7 +393,7 @@ func TestGroupMembers(t *testing.T) {
 	}
 	_, err := directory(t, nil, nil).Member(t.Context(), "S0SHOP", incident.Person{SlackUser: "U0ADA"})
 	require.ErrorContains(t, err, "no Slack workspace is configured")
-	weak := start(t, fakeslack.Options{Scopes: []string{"users:read"}, UserGroups: []fakeslack.UserGroup{{ID: "S0SHOP", Users: []string{"U0ADA"}}}})
+	weak := workspace(t, fakeslack.Options{Scopes: []string{"users:read"}, UserGroups: []fakeslack.UserGroup{{ID: "S0SHOP", Users: []string{"U0ADA"}}}})
 	_, err = directory(t, api(weak), nil).Member(t.Context(), "S0SHOP", incident.Person{SlackUser: "U0ADA"})
 	require.ErrorIs(t, err, driver.ErrDenied, "an app without the scope can not tell")
 }

@@ -111,3 +111,31 @@ func TestNoIdentityError(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, "eve", why.Actor.Login)
 }
+
+func TestHandoverNamesExactlyOne(t *testing.T) {
+	t.Parallel()
+	ada, nobody := incident.Actor{Via: incident.ViaCLI, Login: "ada"}, incident.Actor{Via: incident.ViaSlack, SlackTeam: "T1"}
+	for _, tt := range []struct {
+		name string
+		verb incident.Verb
+		to   *incident.Actor
+		want string
+	}{
+		{"handover", incident.VerbHandOver, &ada, ""},
+		{"handover to nobody", incident.VerbHandOver, nil, "must name a person"},
+		{"handover to half of an account", incident.VerbHandOver, &nobody, "needs team and user"},
+		{"handover to an empty account", incident.VerbHandOver, &incident.Actor{}, "unknown way in"},
+		{"another verb with a person", incident.VerbTakeCommand, &ada, "names nobody"},
+		{"another verb", incident.VerbClose, nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			err := incident.CommandRequest{CommandID: "c1", Verb: tt.verb, Actor: ada, To: tt.to}.Validate()
+			if tt.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+}
