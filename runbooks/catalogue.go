@@ -26,7 +26,8 @@ const (
 	WorkloadDataPipeline   Workload = "data-pipeline"
 )
 
-// The annotations that are read.
+// The annotations that are read. Owners are named by e-mail address, by the group
+// that they are in, or both: whoever any of them names is an owner.
 // Sources: https://backstage.io/docs/features/software-catalog/well-known-annotations
 // and, for pagerduty.com/service-id, https://pagerduty.github.io/backstage-plugin-docs/
 const (
