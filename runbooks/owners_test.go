@@ -42,7 +42,8 @@ func TestOwnerGroups(t *testing.T) {
 			[]runbooks.OwnerGroup{{Kind: runbooks.OwnerPagerDutyService, ID: "PCHECK"}},
 		},
 		{
-			"all of them", []string{"backout.dev/owner-github-team: o/t", "backout.dev/owner-pagerduty-team: PT1", "backout.dev/owner-slack-group: S01"},
+			"all of them",
+			[]string{"backout.dev/owner-github-team: o/t", "backout.dev/owner-pagerduty-team: PT1", "backout.dev/owner-slack-group: S01"},
 			[]runbooks.OwnerGroup{{Kind: runbooks.OwnerSlackGroup, ID: "S01"}, {Kind: runbooks.OwnerGitHubTeam, ID: "o/t"}, {Kind: runbooks.OwnerPagerDutyTeam, ID: "PT1"}},
 		},
 	} {

@@ -31,6 +31,17 @@ func (d *Directory) Colleague(ctx context.Context, a incident.Actor) error {
 	return err
 }
 
+// Active returns nil for a person whose Slack account could decide now, and for one
+// who is known to have none here. The errors are those of Identify. It is for
+// people who were named by somebody else: their login may outlive them.
+func (d *Directory) Active(ctx context.Context, p incident.Person) error {
+	if d.opts.API == nil || p.SlackUser == "" {
+		return nil
+	}
+	_, err := d.account(ctx, incident.Actor{Via: incident.ViaSlack, SlackTeam: d.opts.Team, SlackUser: p.SlackUser})
+	return err
+}
+
 // account reads the account of an actor, which must be able to decide.
 func (d *Directory) account(ctx context.Context, a incident.Actor) (*slackgo.User, error) {
 	refuse := func(why string) (*slackgo.User, error) {

@@ -397,3 +397,26 @@ func TestGroupMembers(t *testing.T) {
 	_, err = directory(t, api(weak), nil).Member(t.Context(), "S0SHOP", incident.Person{SlackUser: "U0ADA"})
 	require.ErrorIs(t, err, driver.ErrDenied, "an app without the scope can not tell")
 }
+
+// Somebody who is named by their login has to be active in Slack too, if they are
+// there.
+func TestActive(t *testing.T) {
+	t.Parallel()
+	s := workspace(t, fakeslack.Options{Users: []fakeslack.User{{ID: "U0ADA", Name: "ada"}, {ID: "U0OLD", Name: "old", Deleted: true}, {ID: "U0GST", Name: "gst", IsRestricted: true}}})
+	d := directory(t, api(s), nil)
+	for user, why := range map[string]string{
+		"U0ADA": "", "": "", "U0OLD": "the account is deactivated", "U0GST": "the account is a guest", "U0WHO": "Slack does not know the account",
+	} {
+		err := d.Active(t.Context(), incident.Person{ID: "x", SlackUser: user})
+		if why == "" {
+			require.NoError(t, err, user)
+			continue
+		}
+		requireNo(t, err, why)
+	}
+	require.NoError(t, directory(t, nil, nil).Active(t.Context(), incident.Person{ID: "x", SlackUser: "U0OLD"}), "without Slack nobody is in it")
+	s.Fault("users.info", fakeslack.Fault{Status: http.StatusInternalServerError})
+	err := d.Active(t.Context(), incident.Person{ID: "x", SlackUser: "U0ADA"})
+	require.Error(t, err)
+	require.NotErrorIs(t, err, incident.ErrNoIdentity)
+}

@@ -74,7 +74,7 @@ func (a *Activities) authorized(ctx context.Context, in AuthorizeInput) (out Aut
 		return out, "", nil
 	}
 	// Whom they name is looked up only for those who may name somebody.
-	out.Target, err = a.identify(ctx, *in.Request.To)
+	out.Target, err = a.named(ctx, *in.Request.To)
 	switch {
 	case errors.Is(err, incident.ErrNoIdentity):
 		out.Target = incident.Person{}
@@ -84,6 +84,18 @@ func (a *Activities) authorized(ctx context.Context, in AuthorizeInput) (out Aut
 		return AuthorizeResult{}, "", err
 	}
 	return out, "", nil
+}
+
+// named is the one active person whom somebody else named.
+func (a *Activities) named(ctx context.Context, actor incident.Actor) (incident.Person, error) {
+	p, err := a.identify(ctx, actor)
+	if roster, can := a.Directory.(Roster); err == nil && can {
+		err = roster.Active(ctx, p)
+	}
+	if err != nil {
+		return incident.Person{}, err
+	}
+	return p, nil
 }
 
 // mayCommand says which commands need a role. Looking again and asking for

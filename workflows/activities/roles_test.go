@@ -42,7 +42,7 @@ func ownedBy(t *testing.T, annotations ...string) *runbooks.Catalogue {
 
 // members answers for every kind of group with those who are in it, by person.
 func members(w *world, in ...string) map[runbooks.OwnerKind]activities.Member {
-	out := map[runbooks.OwnerKind]activities.Member{}
+	out := make(map[runbooks.OwnerKind]activities.Member)
 	for kind := range kinds {
 		out[kind] = func(ctx context.Context, group string, p incident.Person) (bool, error) {
 			is := false
@@ -320,4 +320,51 @@ func TestHandoverWhereWhoIsNamedCanNotBeAskedFor(t *testing.T) {
 	})
 	requireError(t, err, "", false)
 	require.Empty(t, w.entries)
+}
+
+// roster is a directory that knows who is still active.
+type roster struct {
+	directory
+	active error
+}
+
+func (r roster) Active(ctx context.Context, p incident.Person) error {
+	return r.w.call(ctx, "active "+p.ID, func() error { return r.active })
+}
+
+func TestHandoverToSomebodyWhoLeft(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		active error
+		want   incident.Outcome
+		ledger string
+	}{
+		{"active", nil, incident.OutcomeAccepted, "hand_over: allowed"},
+		{"deactivated", &incident.NoIdentityError{Actor: cli("dora"), Why: "the account is deactivated"}, incident.OutcomeDenied, "(the account is deactivated)"},
+		{"can not be asked", errors.New("it is away"), "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld()
+			a := w.activities(t)
+			a.Directory = roster{directory{w}, tt.active}
+			to := cli("dora")
+			got, err := a.Authorize(t.Context(), activities.AuthorizeInput{
+				EventID: key + "/e1", Key: key, Service: "checkout", Commander: &carla, Now: now,
+				Request: incident.CommandRequest{CommandID: "c1", Verb: incident.VerbHandOver, Actor: cli("carla"), To: &to},
+			})
+			require.NotContains(t, w.calls, "active carla", "whoever proved who they are is not asked about")
+			if tt.want == "" {
+				requireError(t, err, "", false)
+				require.Empty(t, w.entries)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tt.want, got.Outcome)
+			require.Equal(t, tt.want == incident.OutcomeAccepted, got.Target.ID == "dora")
+			require.Contains(t, w.entries[0].Text, tt.ledger)
+			require.NotContains(t, got.Reason, "deactivated")
+		})
+	}
 }

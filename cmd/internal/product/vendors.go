@@ -43,7 +43,7 @@ type vendors struct {
 }
 
 func openVendors(c Config, catalogue *runbooks.Catalogue, log *slog.Logger) (vendors, error) {
-	v := vendors{channel: noChannel{}, owners: map[runbooks.OwnerKind]activities.Member{}}
+	v := vendors{channel: noChannel{}, owners: make(map[runbooks.OwnerKind]activities.Member)}
 	if err := v.openSlack(c, catalogue, log); err != nil {
 		return v, err
 	}
