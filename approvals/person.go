@@ -25,12 +25,14 @@ func callName(p incident.Person) string {
 
 // samePerson reports whether two records are of one human being. Any identity
 // in common makes them one: taking two people for one costs a wait, taking one
-// for two costs the second pair of eyes.
+// for two costs the second pair of eyes. Identities are the same but for the case
+// of ASCII letters, as the directory tells people apart: folding more would let
+// an account that only looks like another's take the place of its approval.
 func samePerson(a, b incident.Person) bool {
 	for _, pair := range [][2]string{
 		{a.ID, b.ID}, {a.Email, b.Email}, {a.SlackUser, b.SlackUser}, {a.PagerDutyID, b.PagerDutyID}, {a.GitHubLogin, b.GitHubLogin},
 	} {
-		if pair[0] != "" && strings.EqualFold(pair[0], pair[1]) {
+		if incident.SameAccount(pair[0], pair[1]) {
 			return true
 		}
 	}
@@ -39,7 +41,9 @@ func samePerson(a, b incident.Person) bool {
 
 // wrote reports whether a person is among the authors of a change. Sources
 // spell authors as a login, an e-mail address, "Name <address>" or an ID; what
-// could be the person is taken to be.
+// could be the person is taken to be, also under letters that only look alike: it
+// is text that whoever wrote the change chose, and here a match takes a right away
+// and never gives one.
 func wrote(authors []string, p incident.Person) bool {
 	for _, author := range authors {
 		name, address := strings.TrimSpace(author), ""

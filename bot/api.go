@@ -49,6 +49,9 @@ type CommandCall struct {
 	CommandID string        `json:"command_id,omitempty"`
 	Verb      incident.Verb `json:"verb"`
 	Reason    string        `json:"reason,omitempty"`
+	// To is the login of the person that a handover names; empty for any other
+	// verb.
+	To string `json:"to,omitempty"`
 }
 
 // ViewCall is the body of POST /api/v1/view.
@@ -176,9 +179,11 @@ func (s *Server) apiCommand(ctx context.Context, who incident.Actor, body []byte
 }
 
 func (s *Server) command(ctx context.Context, who incident.Actor, c CommandCall) (incident.Result, error) {
-	return s.opts.Gateway.Command(ctx, c.Key, incident.CommandRequest{
-		CommandID: ownID(who, c.CommandID), Verb: c.Verb, Actor: who, Reason: c.Reason, At: s.opts.Now().UTC(),
-	})
+	q := incident.CommandRequest{CommandID: ownID(who, c.CommandID), Verb: c.Verb, Actor: who, Reason: c.Reason, At: s.opts.Now().UTC()}
+	if c.To != "" {
+		q.To = &incident.Actor{Via: incident.ViaCLI, Login: c.To}
+	}
+	return s.opts.Gateway.Command(ctx, c.Key, q)
 }
 
 func (s *Server) apiView(ctx context.Context, _ incident.Actor, body []byte) (any, error) {

@@ -64,6 +64,9 @@ func TestAPI(t *testing.T) {
 	var list bot.ListAnswer
 	require.Equal(t, http.StatusOK, call("list", "", &list))
 	var closed incident.Result
+	var handed incident.Result
+	require.Equal(t, http.StatusOK, call("command", `{"key":"`+declared.Key+`","verb":"hand_over","to":"bob"}`, &handed))
+	require.Equal(t, "the answer to hand_over for cli:bob", handed.Reason)
 	require.Equal(t, http.StatusOK, call("command", `{"key":"`+declared.Key+`","verb":"close"}`, &closed))
 
 	var p bot.Problem
@@ -76,6 +79,8 @@ func TestAPI(t *testing.T) {
 		{"bad key", "view", `{"key":"../x"}`, http.StatusBadRequest},
 		{"no such incident", "command", `{"key":"cli/` + unique("D") + `","verb":"close"}`, http.StatusNotFound},
 		{"unknown verb", "command", `{"key":"cli/D1","verb":"dance"}`, http.StatusBadRequest},
+		{"handover to nobody", "command", `{"key":"` + declared.Key + `","verb":"hand_over"}`, http.StatusBadRequest},
+		{"another verb with a person", "command", `{"key":"` + declared.Key + `","verb":"close","to":"bob"}`, http.StatusBadRequest},
 		{"unknown service", "declare", `{"service":"basement","title":"x","severity":"sev1"}`, http.StatusBadRequest},
 		{"no title", "declare", `{"service":"checkout","severity":"sev1"}`, http.StatusBadRequest},
 		{"no severity", "declare", `{"service":"checkout","title":"x"}`, http.StatusBadRequest},

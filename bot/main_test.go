@@ -177,7 +177,11 @@ func standIn(ctx workflow.Context, in incident.IncidentInput) error {
 				}
 			}
 			over = over || q.Verb == incident.VerbClose
-			return keep("command"+q.CommandID, incident.Result{Outcome: incident.OutcomeAccepted, Reason: "the answer to " + string(q.Verb)})
+			to := ""
+			if q.To != nil {
+				to = " for " + q.To.String()
+			}
+			return keep("command"+q.CommandID, incident.Result{Outcome: incident.OutcomeAccepted, Reason: "the answer to " + string(q.Verb) + to})
 		},
 	}
 	if err := workflow.SetQueryHandler(ctx, incident.QueryView, func() (incident.View, error) { return v, nil }); err != nil {

@@ -2,6 +2,7 @@ package bot
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/backout/backout/workflows/incident"
@@ -14,26 +15,34 @@ type order struct {
 	key string
 	// rest is the words behind verb and key.
 	rest []string
+	// named are the Slack accounts that rest mentions, each once.
+	named []string
 	// text is all of it, to be said again for another incident.
 	text string
 }
 
 var (
 	leadingMentions = regexp.MustCompile(`^(\s*<@[A-Z0-9]+(\|[^>]*)?>)+`)
-	unescape        = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
+	// personMention is a person as Slack writes them into a command or message.
+	// Source: https://docs.slack.dev/messaging/formatting-message-text
+	personMention = regexp.MustCompile(`<@([A-Z0-9]{2,32})(?:\|[^<>]*)?>`)
+	unescape      = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
 )
 
 // synonyms are other words for the same verb.
 var synonyms = map[string]string{
 	"refresh": "options", "take": "command", "take-command": "command", "take_command": "command",
 	"breakglass": "break-glass", "break_glass": "break-glass", "undo": "redo", "stop": "cancel", "incidents": "list", "show": "status",
-	"reject": "refuse", "deny": "refuse",
+	"reject": "refuse", "deny": "refuse", "assign": "handover", "hand-over": "handover", "hand_over": "handover",
 }
 
 // parse reads what was typed. It refuses nothing: an unknown verb is answered
 // with help.
 func parse(text string) order {
-	text = unescape.Replace(leadingMentions.ReplaceAllString(text, ""))
+	// The name that Slack adds to a mention is the person's own choice, and may be
+	// several words, escaped.
+	text = personMention.ReplaceAllString(leadingMentions.ReplaceAllString(text, ""), " <@$1> ")
+	text = unescape.Replace(text)
 	words := strings.Fields(text)
 	o := order{text: strings.Join(words, " ")}
 	if len(words) == 0 {
@@ -47,6 +56,11 @@ func parse(text string) order {
 	if o.verb != "declare" && len(o.rest) > 0 && incident.ValidKey(o.rest[0]) {
 		o.key, o.rest = o.rest[0], o.rest[1:]
 	}
+	for _, m := range personMention.FindAllStringSubmatch(strings.Join(o.rest, " "), -1) {
+		if !slices.Contains(o.named, m[1]) {
+			o.named = append(o.named, m[1])
+		}
+	}
 	return o
 }
 
@@ -54,6 +68,7 @@ func parse(text string) order {
 var verbs = map[string]incident.Verb{
 	"options":  incident.VerbRefresh,
 	"command":  incident.VerbTakeCommand,
+	"handover": incident.VerbHandOver,
 	"cancel":   incident.VerbCancel,
 	"redo":     incident.VerbRedo,
 	"escalate": incident.VerbEscalate,

@@ -39,6 +39,10 @@ type SlackOptions struct {
 	Command string
 	// Services are the catalogue's names, for the declare modal. Nil means none.
 	Services func() []string
+	// Colleague returns nil for an active full member of the workspace, who may
+	// declare incidents, and an error that wraps incident.ErrNoIdentity for anybody
+	// else. Nil lets everybody declare who can reach the app.
+	Colleague func(ctx context.Context, a incident.Actor) error
 	// KeyAt is the key of the incident whose card is that message, empty if it
 	// is none. Nil means that cards are found by the incidents' own views.
 	KeyAt func(ctx context.Context, channel, ts string) (string, error)
@@ -167,9 +171,11 @@ func (d *desk) obey(ctx context.Context, o order, who person) (card *views.Card,
 // onIncident does what was typed to one incident.
 func (d *desk) onIncident(ctx context.Context, o order, v incident.View, who person) (*views.Card, bool) {
 	if verb, ok := verbs[o.verb]; ok {
-		receipt, err := d.gateway.SendCommand(d.bounded(ctx, who), v.Key, incident.CommandRequest{
-			CommandID: who.id, Verb: verb, Actor: who.actor, Reason: reason(o.rest), At: d.now().UTC(),
-		})
+		q := incident.CommandRequest{CommandID: who.id, Verb: verb, Actor: who.actor, Reason: reason(o.rest), At: d.now().UTC()}
+		if wrong := names(o, &q); wrong != "" {
+			return said(views.Usage(wrong))
+		}
+		receipt, err := d.gateway.SendCommand(d.bounded(ctx, who), v.Key, q)
 		return d.result(ctx, receipt, err, v.Key, who)
 	}
 	if o.verb == "status" {
@@ -207,6 +213,29 @@ func (d *desk) onIncident(ctx context.Context, o order, v incident.View, who per
 	}
 	receipt, err := d.gateway.SendDecision(d.bounded(ctx, who), v.Key, q)
 	return d.result(ctx, receipt, err, v.Key, who)
+}
+
+// names puts whom the command is for into the request, and says what is wrong.
+// Command with a person behind it is a handover; a name that Slack did not resolve
+// to an account is nobody, and never the person who typed it.
+func names(o order, q *incident.CommandRequest) (wrong string) {
+	first := ""
+	if len(o.rest) > 0 {
+		first = o.rest[0]
+	}
+	switch {
+	case q.Verb != incident.VerbTakeCommand && q.Verb != incident.VerbHandOver:
+		return ""
+	case q.Verb == incident.VerbTakeCommand && (first == "" || !strings.ContainsAny(first[:1], "@<")):
+		return "" // They take it themselves; who else is mentioned is a part of the reason.
+	case !personMention.MatchString(first):
+		return o.verb + " needs a person; mention them, as Slack offers them when you type their name after an at sign"
+	case len(o.named) != 1:
+		return o.verb + " needs one person, and you named several"
+	default:
+		q.Verb, q.To = incident.VerbHandOver, &incident.Actor{Via: incident.ViaSlack, SlackTeam: q.Actor.SlackTeam, SlackUser: o.named[0]}
+		return ""
+	}
 }
 
 // result is what a person is told about an update: its result if that is there
@@ -263,6 +292,9 @@ func (d *desk) list(ctx context.Context, who person) (*views.Card, bool) {
 
 // declare opens the modal, or declares at once when it was told enough.
 func (d *desk) declare(ctx context.Context, w declaration, who person) (*views.Card, bool) {
+	if card, taken, may := d.mayDeclare(ctx, who); !may {
+		return card, taken
+	}
 	if w.service == "" || w.title == "" {
 		if who.trigger == "" {
 			return said(views.Usage("declare needs a service and a title: declare sev2 checkout the basket is empty"))
@@ -270,6 +302,27 @@ func (d *desk) declare(ctx context.Context, w declaration, who person) (*views.C
 		return d.openModal(ctx, who, views.DeclareModal(views.Declaration{Services: d.services(), Title: w.title, Channel: who.channel}))
 	}
 	return d.declared(ctx, w, who)
+}
+
+// mayDeclare reports whether a person may declare an incident, and if not what
+// they are told. Who can not be asked about declares nothing.
+func (d *desk) mayDeclare(ctx context.Context, who person) (card *views.Card, taken, may bool) {
+	if d.Colleague == nil {
+		return nil, true, true
+	}
+	err := d.Colleague(d.bounded(ctx, who), who.actor)
+	switch {
+	case err == nil:
+		return nil, true, true
+	case errors.Is(err, incident.ErrNoIdentity):
+		d.log.InfoContext(ctx, "refuse declaration", "actor", who.actor.String(), "error", err)
+		card, taken = said(views.NoColleague)
+		return card, taken, false
+	default:
+		d.log.WarnContext(ctx, "ask who declares", "actor", who.actor.String(), "error", err)
+		card, taken = untaken()
+		return card, taken, false
+	}
 }
 
 func (d *desk) declared(ctx context.Context, w declaration, who person) (*views.Card, bool) {

@@ -158,7 +158,10 @@ func (d *desk) submission(ctx context.Context, c slack.InteractionCallback, who 
 		if w.title == "" {
 			return modalErrors(views.InputTitle, views.Unreadable)
 		}
-		card, taken := d.declared(ctx, w, who)
+		card, taken, may := d.mayDeclare(ctx, who)
+		if may {
+			card, taken = d.declared(ctx, w, who)
+		}
 		return d.closed(ctx, card, taken, views.InputTitle, who)
 	default:
 		return answer{taken: true}

@@ -103,6 +103,20 @@ func TestSlashCommands(t *testing.T) {
 		{"break-glass without a reason", "break-glass o1 " + incident.ShortDigest(planDigest("o1")), "needs a reason", 0},
 		{"options", "options", "the answer to refresh", 0},
 		{"command", "take", "the answer to take_command", 0},
+		{"handover", "handover <@U0BOB|bob>", "the answer to hand_over for slack:T0BACKOUT/U0BOB", 0},
+		{"handover with a reason", "hand-over <@U0BOB> my shift ends", "the answer to hand_over for slack:T0BACKOUT/U0BOB", 0},
+		{"command for somebody else", "command <@U0BOB|Bob the &lt;Builder&gt;>", "the answer to hand_over for slack:T0BACKOUT/U0BOB", 0},
+		{"handover to one who is named twice", "handover <@U0BOB|bob> <@U0BOB>", "the answer to hand_over for slack:T0BACKOUT/U0BOB", 0},
+		{"handover to two", "handover <@U0BOB> <@U0ADA>", "you named several", 0},
+		{"handover to nobody", "handover", "needs a person", 0},
+		{"handover to a mere name", "handover @bob", "needs a person", 0},
+		{"handover to a group", "handover <!subteam^S0123|@shop>", "needs a person", 0},
+		{"command for a mere name", "command @bob", "needs a person", 0},
+		{"command for a garbled mention", "command <@U0BOB|Bob", "needs a person", 0},
+		{"command for a group", "command <!subteam^S0123|@shop>", "needs a person", 0},
+		{"handover with the person last", "handover to <@U0BOB>", "needs a person", 0},
+		{"command with a reason", "command I am at my desk", "the answer to take_command", 0},
+		{"command with somebody in the reason", "command I relieve <@U0BOB|bob>", "the answer to take_command", 0},
 		{"cancel", "cancel", "the answer to cancel", 0},
 		{"redo", "redo", "the answer to redo", 0},
 		{"close", "close", "the answer to close", 0},
@@ -121,6 +135,57 @@ func TestSlashCommands(t *testing.T) {
 			require.Empty(t, o.Messages(o.channel))
 		})
 	}
+}
+
+// The person who was named stays named when the incident had to be asked for.
+func TestHandoverOfOneOfSeveral(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	begin(t, o.gateway, o.channel)
+	begin(t, o.gateway, o.channel)
+	o.slash("U0ADA", "handover <@U0BOB|Bob the Builder>")
+	asked := o.told("U0ADA", "Which incident do you mean")
+	out, err := o.Click(within(t), fakeslack.Click{User: "U0ADA", Channel: o.channel, TS: asked.TS, ActionID: "pick", BlockID: "incident-1"})
+	require.NoError(t, err)
+	require.True(t, out.Acked)
+	o.told("U0ADA", "the answer to hand_over for slack:T0BACKOUT/U0BOB")
+}
+
+// Whoever is not an active full member declares nothing; and where nobody can be
+// asked who somebody is, nobody does.
+func TestOnlyColleaguesDeclare(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	for _, user := range []string{"U0GONE", "U0GUEST", "U0SINGLE", "U0ABROAD", "U0ROBOT"} {
+		for _, text := range []string{"declare sev1 checkout it is down", "declare"} {
+			require.True(t, o.slash(user, text).Acked)
+			o.told(user, "Only active full members of this workspace can declare an incident")
+			_, opened := o.Modal(user)
+			require.False(t, opened, user)
+		}
+	}
+	o.Fault("users.info", fakeslack.Fault{Status: http.StatusInternalServerError, Times: 2})
+	for _, text := range []string{"declare sev1 checkout it is down", "declare"} {
+		out := o.slash("U0NEW", text)
+		require.True(t, out.Acked)
+		require.Contains(t, string(out.Body), "could not record this in time")
+	}
+	o.slash("U0NEW", "declare sev1 checkout it is down")
+	o.told("U0NEW", views.Declared)
+}
+
+// A form that a member opened is looked at again when it comes back.
+func TestDeclarationIsCheckedWhenItIsSent(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	o.slash("U0ADA", "declare")
+	modal, opened := o.Modal("U0ADA")
+	require.True(t, opened)
+	o.SetUser(fakeslack.User{ID: "U0ADA", Name: "ada", IsRestricted: true})
+	result, err := o.SubmitModal(within(t), fakeslack.Submit{User: "U0ADA", View: modal.ID, Values: map[string]string{"service": "checkout", "title": "it is down", "severity": "sev1"}})
+	require.NoError(t, err)
+	require.True(t, result.Acked)
+	o.told("U0ADA", "Only active full members")
 }
 
 func TestSeveralIncidentsAreAskedFor(t *testing.T) {

@@ -26,7 +26,8 @@ const (
 	WorkloadDataPipeline   Workload = "data-pipeline"
 )
 
-// The annotations that are read.
+// The annotations that are read. Owners are named by e-mail address, by the group
+// that they are in, or both: whoever any of them names is an owner.
 // Sources: https://backstage.io/docs/features/software-catalog/well-known-annotations
 // and, for pagerduty.com/service-id, https://pagerduty.github.io/backstage-plugin-docs/
 const (
@@ -36,6 +37,11 @@ const (
 	AnnotationTier         = "backout.dev/tier"
 	AnnotationSlackChannel = "backout.dev/slack-channel"
 	AnnotationOwners       = "backout.dev/owners"
+
+	// The groups whose members own a service too; see OwnerKind.
+	AnnotationOwnerSlackGroup    = "backout.dev/owner-slack-group"
+	AnnotationOwnerGitHubTeam    = "backout.dev/owner-github-team"
+	AnnotationOwnerPagerDutyTeam = "backout.dev/owner-pagerduty-team"
 )
 
 // MaxDistance is how far dependencies and dependents are followed.
@@ -68,6 +74,9 @@ type Service struct {
 	// Owners are the e-mail addresses, in lower case, of the people who own the
 	// service.
 	Owners []string `json:"owners,omitempty"`
+	// OwnerGroups are groups whose members own the service too, in the order in
+	// which they are asked.
+	OwnerGroups []OwnerGroup `json:"owner_groups,omitempty"`
 	// DependsOn are names of components, Uses names of resources; both sorted.
 	DependsOn []string `json:"depends_on,omitempty"`
 	Uses      []string `json:"uses,omitempty"`
@@ -228,10 +237,14 @@ func (c *Catalogue) addComponent(d *strict.Document, e entity) error {
 		return d.Errorf("metadata.annotations."+AnnotationTier, "%s: unknown tier %q, want revenue, customer-facing, internal, batch or data-pipeline", AnnotationTier, w)
 	}
 	for o := range strings.FieldsFuncSeq(a[AnnotationOwners], func(r rune) bool { return r == ',' || r == ' ' || r == '\n' }) {
-		if user, host, ok := strings.Cut(o, "@"); !ok || user == "" || host == "" || strings.Contains(host, "@") {
-			return d.Errorf("metadata.annotations."+AnnotationOwners, "%s: %q is not an e-mail address", AnnotationOwners, o)
+		address, ok := incident.FoldAddress(o)
+		if !ok {
+			return d.Errorf("metadata.annotations."+AnnotationOwners, "%s: %q is not an e-mail address in plain ASCII", AnnotationOwners, o)
 		}
-		s.Owners = append(s.Owners, strings.ToLower(o))
+		s.Owners = append(s.Owners, address)
+	}
+	if err := s.addOwnerGroups(d, a); err != nil {
+		return err
 	}
 	for i, ref := range e.Spec.DependsOn {
 		kind, target, err := parseRef(ref)

@@ -34,7 +34,7 @@ func (r *incidentRun) command(ctx workflow.Context, q incident.CommandRequest) (
 	}
 	res := incident.Result{Outcome: who.Outcome, Reason: who.Reason}
 	if who.Outcome == incident.OutcomeAccepted {
-		res = r.obey(ctx, q, who.Person, in.EventID)
+		res = r.obey(ctx, q, who, in.EventID)
 	}
 	res.EventID = in.EventID
 	r.line(incident.Event{ID: in.EventID, Kind: incident.EventCommand, At: in.Now, Actor: who.Person.Name, Text: string(q.Verb) + ": " + truncate(res.Reason, maxEventText)})
@@ -51,8 +51,8 @@ func no(why string) incident.Result {
 }
 
 // obey carries out an allowed command.
-func (r *incidentRun) obey(ctx workflow.Context, q incident.CommandRequest, by incident.Person, eventID string) incident.Result {
-	v := r.view()
+func (r *incidentRun) obey(ctx workflow.Context, q incident.CommandRequest, who activities.AuthorizeResult, eventID string) incident.Result {
+	v, by := r.view(), who.Person
 	running := r.rolling != nil || r.wanted.rollback != nil
 	if v.Phase == incident.PhaseClosed || r.cancelled {
 		return no("the incident is closed; nothing was done")
@@ -62,10 +62,15 @@ func (r *incidentRun) obey(ctx workflow.Context, q incident.CommandRequest, by i
 		if v.Commander != nil && v.Commander.ID == by.ID {
 			return yes("you are the incident commander already")
 		}
-		v.Commander = &by
-		r.state.VoidBefore = workflow.Now(ctx).UTC()
-		r.voidPending()
-		return yes(by.Name + " is the incident commander")
+		return r.setCommander(ctx, by)
+	case incident.VerbHandOver:
+		switch {
+		case who.Target.ID == "":
+			return no("it is not known whom you named; nothing was done")
+		case v.Commander != nil && v.Commander.ID == who.Target.ID:
+			return yes("they are the incident commander already")
+		}
+		return r.setCommander(ctx, who.Target)
 	case incident.VerbRefresh:
 		if running {
 			return no("a rollback is running; the options are worked out again when it ends")
@@ -97,6 +102,15 @@ func (r *incidentRun) obey(ctx workflow.Context, q incident.CommandRequest, by i
 	default:
 		return no("unknown command")
 	}
+}
+
+// setCommander gives the command to a person, and makes void what was approved
+// under another.
+func (r *incidentRun) setCommander(ctx workflow.Context, p incident.Person) incident.Result {
+	r.view().Commander = &p
+	r.state.VoidBefore = workflow.Now(ctx).UTC()
+	r.voidPending()
+	return yes(p.Name + " is the incident commander")
 }
 
 // cancel stops a rollback: one that has not begun at once, one that runs

@@ -268,6 +268,8 @@ const (
 	Pending = "Recorded. The answer follows on the card."
 	// Declared is said when a declaration was taken.
 	Declared = "Declared. The card follows in the channel."
+	// NoColleague is said to whoever may not declare an incident.
+	NoColleague = "Only active full members of this workspace can declare an incident. Nothing was done; ask one of them."
 	// Unreadable is said when a request of Slack made no sense.
 	Unreadable = "Backout did not understand that. Nothing was done."
 )
@@ -284,6 +286,7 @@ func Help(command string) string {
 		c + " refuse <option> <reason>  refuses a plan",
 		c + " break-glass <option> <plan> <reason>  approves past the policy; loud and reviewed",
 		c + " command  makes you incident commander",
+		c + " handover <person>  makes somebody else incident commander",
 		c + " cancel  stops the rollback before its next action",
 		c + " redo  offers the undo of the rollback",
 		c + " escalate  pages the next level",

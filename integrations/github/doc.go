@@ -1,5 +1,6 @@
 // Package github connects Backout to GitHub: it keeps the one postmortem issue
-// of an incident, lists what changed, and takes changes back.
+// of an incident, lists what changed, takes changes back, and says who is in a
+// team. Only an active membership counts, and only of a team that can be seen.
 //
 // It registers the system type "github" and
 //

@@ -41,6 +41,9 @@ type Options struct {
 	// From is the e-mail address of the user that notes and escalations are
 	// made as. It must be a user of the account.
 	From string
+	// OnCallLevels is how many levels of an escalation policy, from the first, are
+	// on call; 0 means 1, which is who is paged first.
+	OnCallLevels int
 	// Severities maps priorities of listed incidents.
 	Severities Severities
 	// Now is the clock; nil means time.Now.
@@ -72,6 +75,10 @@ func New(o Options) (*Client, error) {
 	if err := o.Severities.Validate(); err != nil {
 		return nil, fmt.Errorf("connect to PagerDuty: %w", err)
 	}
+	if o.OnCallLevels < 0 || o.OnCallLevels > maxLevels {
+		return nil, fmt.Errorf("connect to PagerDuty: on-call levels are %d, want 1 to %d", o.OnCallLevels, maxLevels)
+	}
+	o.OnCallLevels = max(o.OnCallLevels, 1)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

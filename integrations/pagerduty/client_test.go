@@ -227,6 +227,8 @@ func TestNewRefuses(t *testing.T) {
 		{name: "other scheme", opts: pagerduty.Options{Token: canary, URL: "file:///etc/passwd"}},
 		{name: "credential in the address", opts: pagerduty.Options{Token: canary, URL: "https://user:" + canary + "@api.example.com"}},
 		{name: "bad severity", opts: pagerduty.Options{Token: canary, Severities: pagerduty.Severities{Priorities: map[string]incident.Severity{"P1": "huge"}}}},
+		{name: "levels below the first", opts: pagerduty.Options{Token: canary, OnCallLevels: -1}},
+		{name: "levels beyond the last", opts: pagerduty.Options{Token: canary, OnCallLevels: 21}},
 		{name: "malformed address", opts: pagerduty.Options{Token: canary, URL: "https://%zz" + canary}},
 	}
 	for _, tt := range tests {

@@ -57,6 +57,9 @@ func checkPeople(people []Mapping) error {
 		if p.ID == "" {
 			return errors.New("check people: a person has no id")
 		}
+		if _, ok := incident.FoldAddress(p.Email); p.Email != "" && !ok {
+			return fmt.Errorf("check people: %q has the e-mail address %q, which is none in plain ASCII", p.ID, p.Email)
+		}
 		if slices.ContainsFunc(people[:i], func(other Mapping) bool { return strings.EqualFold(other.ID, p.ID) }) {
 			return fmt.Errorf("check people: %q is there twice", p.ID)
 		}
@@ -89,7 +92,8 @@ type DirectoryOptions struct {
 	// People are the known people with their accounts.
 	People []Mapping
 	// EmailDomains allows an unmapped Slack account to be the person of its
-	// e-mail address, if that is in one of these domains. Empty allows none.
+	// confirmed e-mail address, if that is in exactly one of these domains. A
+	// domain does not stand for those below it. Empty allows none.
 	EmailDomains []string
 }
 
@@ -105,15 +109,20 @@ func NewDirectory(opts DirectoryOptions) (*Directory, error) {
 	if err := checkPeople(opts.People); err != nil {
 		return nil, err
 	}
+	for _, domain := range opts.EmailDomains {
+		if _, ok := incident.FoldAddress("x@" + domain); !ok {
+			return nil, fmt.Errorf("assemble directory: %q is no domain of e-mail addresses in plain ASCII", domain)
+		}
+	}
 	return &Directory{opts: opts}, nil
 }
 
-// Identify returns exactly one active person. The error wraps
-// incident.ErrNoIdentity when there is none, and is any other error when Slack
-// could not be asked.
+// Identify returns exactly one active person. The error is an
+// *incident.NoIdentityError when there is none, with the reason, and any other
+// error when Slack could not be asked or its answer made no sense.
 func (d *Directory) Identify(ctx context.Context, a incident.Actor) (incident.Person, error) {
 	if err := a.Validate(); err != nil {
-		return incident.Person{}, fmt.Errorf("identify actor: %w: %w", err, incident.ErrNoIdentity)
+		return nobody(a, "it names nobody")
 	}
 	switch a.Via {
 	case incident.ViaSlack:
@@ -131,78 +140,7 @@ func (d *Directory) Identify(ctx context.Context, a incident.Actor) (incident.Pe
 }
 
 func nobody(a incident.Actor, why string) (incident.Person, error) {
-	return incident.Person{}, fmt.Errorf("identify %q: %s: %w", a, why, incident.ErrNoIdentity)
-}
-
-func (d *Directory) slackUser(ctx context.Context, a incident.Actor) (incident.Person, error) {
-	if d.opts.API == nil {
-		return nobody(a, "no Slack workspace is configured")
-	}
-	if a.SlackTeam != d.opts.Team {
-		return nobody(a, "the account is of another workspace")
-	}
-	u, err := d.opts.API.GetUserInfoContext(ctx, a.SlackUser, slackgo.GetUserInfoOptionIncludeLocale(false))
-	if err != nil {
-		err = wrap("users.info", err)
-		for _, code := range []string{"user_not_found", "users_not_found", "user_not_visible"} {
-			if hasCode(err, code) {
-				return nobody(a, "Slack does not know the account")
-			}
-		}
-		return incident.Person{}, err
-	}
-	if why := unfit(u, a, d.opts.Team); why != "" {
-		return nobody(a, why)
-	}
-	for _, p := range d.opts.People {
-		if p.SlackUser == u.ID {
-			return p.person(), nil
-		}
-	}
-	return d.byEmail(a, u)
-}
-
-// unfit says why an account can not decide; empty when it can.
-func unfit(u *slackgo.User, a incident.Actor, team string) string {
-	switch {
-	case u.ID != a.SlackUser:
-		return "Slack answered for another account"
-	case u.TeamID != team:
-		return "the account is of another workspace"
-	case u.Deleted:
-		return "the account is deactivated"
-	case u.IsBot || u.IsAppUser || u.IsWorkflowBot || u.IsConnectorBot || u.ID == "USLACKBOT":
-		return "the account is a bot"
-	case u.IsUltraRestricted || u.IsRestricted:
-		return "the account is a guest"
-	case u.IsStranger:
-		return "the account is a stranger"
-	case u.IsInvitedUser:
-		return "the account has not joined yet"
-	default:
-		return ""
-	}
-}
-
-// byEmail is the opt-in match of an account that is not mapped.
-func (d *Directory) byEmail(a incident.Actor, u *slackgo.User) (incident.Person, error) {
-	email := strings.ToLower(strings.TrimSpace(u.Profile.Email))
-	name, domain, ok := strings.Cut(email, "@")
-	if !ok || name == "" || !slices.ContainsFunc(d.opts.EmailDomains, func(allowed string) bool { return strings.EqualFold(allowed, domain) }) {
-		return nobody(a, "the account is mapped to nobody")
-	}
-	for _, p := range d.opts.People {
-		if !strings.EqualFold(p.Email, email) && !strings.EqualFold(p.ID, email) {
-			continue
-		}
-		if p.SlackUser != "" {
-			return nobody(a, "the person of that e-mail address has another account")
-		}
-		person := p.person()
-		person.SlackUser = u.ID
-		return person, nil
-	}
-	return incident.Person{ID: email, Name: u.RealName, Email: email, SlackUser: u.ID}, nil
+	return incident.Person{}, &incident.NoIdentityError{Actor: a, Why: why}
 }
 
 func (m Mapping) person() incident.Person {

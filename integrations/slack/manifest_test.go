@@ -63,7 +63,7 @@ type manifest struct {
 // methods are those that Backout calls.
 var methods = []string{
 	"auth.test", "chat.getPermalink", "chat.postEphemeral", "chat.postMessage", "chat.update", "conversations.history",
-	"conversations.replies", "users.info", "views.open",
+	"conversations.replies", "usergroups.users.list", "users.info", "users.lookupByEmail", "views.open",
 }
 
 func TestManifests(t *testing.T) {
@@ -93,6 +93,7 @@ func TestManifests(t *testing.T) {
 			command := m.Features.Commands[0]
 			require.Regexp(t, `^/[a-z-]{1,31}$`, command.Command)
 			require.NotEmpty(t, command.Description)
+			require.True(t, command.Escape, "a person who is mentioned comes as their account")
 
 			require.Equal(t, socket, m.Settings.Socket)
 			for path, url := range map[string]string{"commands": command.URL, "events": m.Settings.Events.URL, "interactions": m.Settings.Interactivity.URL} {

@@ -52,6 +52,12 @@ type Activities struct {
 	// Held is optional: without it Reconcile does not look for incidents whose
 	// end was missed. The worker sets it.
 	Held Held
+	// Owners answer for the groups that own services, by their kind. A service of a
+	// group whose kind nobody answers for has no owner who could be told, and
+	// whatever needs one is an error.
+	Owners map[runbooks.OwnerKind]Member
+	// Lately is optional: without it everybody is asked every time.
+	Lately *Lately
 }
 
 // errNotConfigured means that the configuration names no such service.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/backout/backout/approvals"
 	"github.com/backout/backout/integrations/driver"
@@ -24,6 +23,9 @@ type judged struct {
 	// Request is what was signed, so that whoever acts on the decision can check
 	// that a person gave it.
 	Request incident.DecideRequest `json:"request"`
+	// Unidentified is why the actor is not exactly one person. It is for those who
+	// read the ledger, and never for whoever asked.
+	Unidentified string `json:"unidentified,omitempty"`
 }
 
 // Decide works out what one person's answer amounts to: who they are, which
@@ -47,13 +49,8 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 	}
 	radius, touched, unfit := a.radius(in)
 	in.Option.Radius = radius
-	if why := a.unproven(in.Key, in.Request); why != "" {
-		d.Outcome, d.Sentence = incident.OutcomeUnidentified, why
-	} else if d.Person, err = a.identify(ctx, in.Request.Actor); errors.Is(err, incident.ErrNoIdentity) {
-		d.Outcome, d.Sentence = incident.OutcomeUnidentified, nobody(in.Request.Actor)
-	} else if err != nil {
-		return DecideResult{}, asActivityError(err)
-	} else if d.Roles, err = a.roles(ctx, d.Person, deciding(in, touched), chief); err != nil {
+	why, err := a.whoever(ctx, in, touched, chief, &d)
+	if err != nil {
 		return DecideResult{}, asActivityError(err)
 	}
 	on := a.basis(in)
@@ -62,13 +59,13 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 		out = DecideResult{Decision: out.Decision}
 		out.Decision.Outcome, out.Decision.Sentence = incident.OutcomeDenied, "the option can not be approved: "+said(unfit)+"; refresh the options"
 	}
-	payload, err := json.Marshal(judged{Decision: out.Decision, Waiting: out.Waiting, Approvers: out.Approvers, Basis: &on, Request: in.Request})
+	payload, err := json.Marshal(judged{Decision: out.Decision, Waiting: out.Waiting, Approvers: out.Approvers, Basis: &on, Request: in.Request, Unidentified: why})
 	if err != nil {
 		return DecideResult{}, asActivityError(err)
 	}
 	_, err = a.write(ctx, incident.Entry{
 		ID: in.EventID, Incident: in.Key, Kind: incident.EventDecision, At: in.Now,
-		Actor: actorName(d.Person, in.Request.Actor), Text: out.Decision.Sentence, Payload: payload,
+		Actor: actorName(d.Person, in.Request.Actor), Text: because(out.Decision.Sentence, why), Payload: payload,
 	})
 	if errors.Is(err, driver.ErrInvalid) {
 		// An attempt that was given up in the middle of its write came first, and
@@ -81,6 +78,25 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 		return DecideResult{}, asActivityError(err)
 	}
 	return out, nil
+}
+
+// whoever puts into a decision who gave it and which roles they hold right now, or
+// that it is nobody's. why is what only the ledger keeps of it.
+func (a *Activities) whoever(ctx context.Context, in DecideInput, touched []incident.Reach, chief *incident.Person, d *incident.Decision) (why string, err error) {
+	if said := a.unproven(in.Key, in.Request); said != "" {
+		d.Outcome, d.Sentence, d.StepUp = incident.OutcomeUnidentified, said, nil
+		return "", nil
+	}
+	d.Person, err = a.identify(ctx, in.Request.Actor)
+	if errors.Is(err, incident.ErrNoIdentity) {
+		d.Outcome, d.Sentence = incident.OutcomeUnidentified, nobody(in.Request.Actor)
+		return unidentified(err), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	d.Roles, err = a.roles(ctx, d.Person, deciding(in, touched), chief, a.liveness(in))
+	return "", err
 }
 
 // decided is what an earlier attempt has recorded of the same decision.
@@ -98,23 +114,6 @@ func (a *Activities) decided(ctx context.Context, in DecideInput) (out DecideRes
 		return DecideResult{Decision: was.Decision}, true, nil
 	}
 	return DecideResult{Decision: was.Decision, Waiting: was.Waiting, Approvers: was.Approvers}, true, nil
-}
-
-// identify maps an actor to exactly one person; one without an identity to
-// count by is nobody.
-func (a *Activities) identify(ctx context.Context, actor incident.Actor) (incident.Person, error) {
-	p, err := a.Directory.Identify(ctx, actor)
-	if err == nil && p.ID == "" {
-		err = fmt.Errorf("identify %q: %w: the person has no ID", actor, incident.ErrNoIdentity)
-	}
-	if err != nil {
-		return incident.Person{}, err
-	}
-	return p, nil
-}
-
-func nobody(actor incident.Actor) string {
-	return fmt.Sprintf("%s is not exactly one active person here; nothing was done", actor)
 }
 
 // radius is what the plan can touch: what was shown, and what the catalogue and
@@ -228,152 +227,4 @@ func vote(d incident.Decision) approvals.Vote {
 		Person: d.Person, Roles: d.Roles, Answer: d.Answer, At: d.At, PlanDigest: d.PlanDigest, Reason: d.Reason, BreakGlass: d.BreakGlass,
 		SteppedUp: d.StepUp != nil && d.StepUp.PlanDigest == d.PlanDigest,
 	}
-}
-
-// serviceRef names a service by the catalogue's name, the pager's identifier
-// or both.
-type serviceRef struct{ name, pagerID string }
-
-// deciding are the services whose people decide: those that the plan changes by
-// the catalogue and the runbook, which need not be the one that was paged, nor all
-// that somebody says are touched.
-func deciding(in DecideInput, touched []incident.Reach) []serviceRef {
-	var out []serviceRef
-	for _, s := range touched {
-		ref := serviceRef{name: s.Name}
-		if s.Name == in.Service {
-			ref.pagerID = in.ServiceID
-		}
-		out = append(out, ref)
-	}
-	return out
-}
-
-// roles resolves, live, what a person is to the incident and to any of the
-// services.
-func (a *Activities) roles(ctx context.Context, p incident.Person, services []serviceRef, commander *incident.Person) ([]incident.Role, error) {
-	var owner, onCall bool
-	for _, ref := range services {
-		svc, known := a.service(ref.name, ref.pagerID)
-		if known && ref.pagerID == "" {
-			ref.pagerID = svc.PagerDutyID
-		}
-		owner = owner || (known && p.Email != "" && slices.Contains(svc.Owners, strings.ToLower(p.Email)))
-		if a.Pager == nil || ref.pagerID == "" || onCall {
-			continue
-		}
-		on, err := a.Pager.OnCall(ctx, ref.pagerID)
-		if err != nil {
-			return nil, fmt.Errorf("ask who is on call: %w", err)
-		}
-		onCall = slices.ContainsFunc(on, func(o incident.Person) bool { return samePerson(o, p) })
-	}
-	var roles []incident.Role
-	if commander != nil && commander.ID == p.ID {
-		roles = append(roles, incident.RoleCommander)
-	}
-	if owner {
-		roles = append(roles, incident.RoleOwner)
-	}
-	if onCall {
-		roles = append(roles, incident.RoleOnCall)
-	}
-	return roles, nil
-}
-
-// samePerson compares by the pager's own identifier where both have one, and
-// by e-mail address otherwise; never by name.
-func samePerson(a, b incident.Person) bool {
-	if a.PagerDutyID != "" && b.PagerDutyID != "" {
-		return a.PagerDutyID == b.PagerDutyID
-	}
-	return a.Email != "" && strings.EqualFold(a.Email, b.Email)
-}
-
-// authorization is the answer to a command as the ledger keeps it.
-type authorization struct {
-	AuthorizeResult
-	CommandID string        `json:"command_id"`
-	Verb      incident.Verb `json:"verb"`
-	Given     string        `json:"given_reason,omitempty"`
-	// Request is what was signed.
-	Request incident.CommandRequest `json:"request"`
-}
-
-// Authorize says whether an actor may give a command, and records that it was
-// given, whatever the answer.
-func (a *Activities) Authorize(ctx context.Context, in AuthorizeInput) (AuthorizeResult, error) {
-	if want := incident.CommandEventID(in.Key, in.Request.CommandID); in.EventID != want {
-		return AuthorizeResult{}, asActivityError(fmt.Errorf("authorize %q: %w: its event is %q", in.Request.CommandID, driver.ErrInvalid, want))
-	}
-	var was authorization
-	if _, done, err := a.recorded(ctx, in.EventID, in.Key, incident.EventCommand, &was); err != nil {
-		return AuthorizeResult{}, asActivityError(err)
-	} else if done {
-		if was.CommandID != in.Request.CommandID || was.Verb != in.Request.Verb {
-			return AuthorizeResult{}, asActivityError(fmt.Errorf("read %q: %w: it is another command", in.EventID, driver.ErrInvalid))
-		}
-		return was.AuthorizeResult, nil
-	}
-	out, err := a.authorize(ctx, in)
-	if err != nil {
-		return AuthorizeResult{}, asActivityError(err)
-	}
-	payload, err := json.Marshal(authorization{AuthorizeResult: out, CommandID: in.Request.CommandID, Verb: in.Request.Verb, Given: in.Request.Reason, Request: in.Request})
-	if err != nil {
-		return AuthorizeResult{}, asActivityError(err)
-	}
-	_, err = a.write(ctx, incident.Entry{
-		ID: in.EventID, Incident: in.Key, Kind: incident.EventCommand, At: in.Now, Actor: actorName(out.Person, in.Request.Actor),
-		Text: fmt.Sprintf("%s: %s", in.Request.Verb, out.Reason), Payload: payload,
-	})
-	if err != nil {
-		return AuthorizeResult{}, asActivityError(err)
-	}
-	return out, nil
-}
-
-func (a *Activities) authorize(ctx context.Context, in AuthorizeInput) (out AuthorizeResult, err error) {
-	if why := a.unprovenCommand(in.Key, in.Request); why != "" {
-		return AuthorizeResult{Outcome: incident.OutcomeUnidentified, Reason: why}, nil
-	}
-	out.Person, err = a.identify(ctx, in.Request.Actor)
-	if errors.Is(err, incident.ErrNoIdentity) {
-		return AuthorizeResult{Outcome: incident.OutcomeUnidentified, Reason: nobody(in.Request.Actor)}, nil
-	}
-	if err != nil {
-		return out, err
-	}
-	chief, _, err := a.commander(ctx, in.Key, in.Commander)
-	if err != nil {
-		return out, err
-	}
-	if out.Roles, err = a.roles(ctx, out.Person, []serviceRef{{in.Service, in.ServiceID}}, chief); err != nil {
-		return out, err
-	}
-	out.Outcome, out.Reason = mayCommand(in.Request.Verb, out.Roles)
-	return out, nil
-}
-
-// mayCommand says which commands need a role. Looking again and asking for
-// help are open to every identified person.
-func mayCommand(v incident.Verb, roles []incident.Role) (incident.Outcome, string) {
-	switch v {
-	case incident.VerbRefresh, incident.VerbEscalate:
-		return incident.OutcomeAccepted, "allowed"
-	case incident.VerbTakeCommand, incident.VerbCancel, incident.VerbRedo, incident.VerbClose:
-		if len(roles) > 0 {
-			return incident.OutcomeAccepted, "allowed"
-		}
-		return incident.OutcomeDenied, "only somebody on call for the service, its owner or the incident commander may do that; nothing was done"
-	default:
-		return incident.OutcomeDenied, "unknown command; nothing was done"
-	}
-}
-
-func actorName(p incident.Person, a incident.Actor) string {
-	if p.ID != "" {
-		return p.ID
-	}
-	return a.String()
 }

@@ -103,6 +103,8 @@ type AuthorizeResult struct {
 	Person  incident.Person  `json:"person,omitzero"`
 	Roles   []incident.Role  `json:"roles,omitempty"`
 	Reason  string           `json:"reason"`
+	// Target is whom the command is for, when it names somebody.
+	Target incident.Person `json:"target,omitzero"`
 }
 
 // EscalateInput asks for the next level to be paged.

@@ -84,8 +84,22 @@ type Held interface {
 type Directory interface {
 	// Identify returns exactly one active person, or an error that wraps
 	// incident.ErrNoIdentity.
+	//
+	// An *incident.NoIdentityError says why, for the ledger.
 	Identify(ctx context.Context, a incident.Actor) (incident.Person, error)
 }
+
+// Roster is a Directory that says whether somebody who was named, and did not prove
+// who they are, is still active. It is optional: without it whoever is known is.
+type Roster interface {
+	// Active returns nil for an active person, or an error that wraps
+	// incident.ErrNoIdentity.
+	Active(ctx context.Context, p incident.Person) error
+}
+
+// Member reports whether a person is in a group now. What can not be asked, such
+// as a group that does not exist, is an error and never a no.
+type Member func(ctx context.Context, group string, p incident.Person) (bool, error)
 
 // Tracker keeps postmortems: GitHub issues.
 type Tracker interface {

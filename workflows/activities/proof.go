@@ -73,7 +73,8 @@ func (a *Activities) present(ctx context.Context, in DecideInput) (DecideInput, 
 }
 
 // commander is the incident commander: whom the incident names, if the ledger has
-// that this person took the command, with their signature, and nobody after. since
+// that this person took the command, or was handed it, by a signed request, and
+// nobody after. since
 // is when the command changed hands last.
 func (a *Activities) commander(ctx context.Context, key string, named *incident.Person) (chief *incident.Person, since time.Time, err error) {
 	if named == nil {
@@ -85,14 +86,24 @@ func (a *Activities) commander(ctx context.Context, key string, named *incident.
 	}
 	for _, e := range entries {
 		var c authorization
-		if json.Unmarshal(e.Payload, &c) != nil || c.Verb != incident.VerbTakeCommand || c.Outcome != incident.OutcomeAccepted {
+		if json.Unmarshal(e.Payload, &c) != nil || c.Outcome != incident.OutcomeAccepted {
+			continue
+		}
+		next := c.Person
+		switch c.Verb {
+		case incident.VerbTakeCommand:
+		case incident.VerbHandOver:
+			next = c.Target
+		case incident.VerbRefresh, incident.VerbCancel, incident.VerbRedo, incident.VerbEscalate, incident.VerbClose:
+			continue
+		default:
 			continue
 		}
 		if e.ID != incident.CommandEventID(key, c.Request.CommandID) || c.Request.Verb != c.Verb || a.Attestations == nil || a.Attestations.Command(key, c.Request) != nil {
 			continue
 		}
-		if chief == nil || chief.ID != c.Person.ID {
-			chief, since = &c.Person, e.At
+		if chief == nil || chief.ID != next.ID {
+			chief, since = &next, e.At
 		}
 	}
 	if chief == nil || chief.ID != named.ID {

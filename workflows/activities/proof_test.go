@@ -2,6 +2,7 @@ package activities_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
 )
+
+const tookCommand = "took command"
 
 // botKey is the key of the bot, and strangeKey one that nobody trusts.
 var (
@@ -38,6 +41,12 @@ func verifier(t *testing.T) *attest.Verifier {
 // and judged with the commander in command.
 func click(t *testing.T, a *activities.Activities, in activities.DecideInput) (activities.DecideResult, error) {
 	t.Helper()
+	return clickWithin(t.Context(), t, a, in)
+}
+
+// clickWithin is click with a context of its own.
+func clickWithin(ctx context.Context, t *testing.T, a *activities.Activities, in activities.DecideInput) (activities.DecideResult, error) {
+	t.Helper()
 	at := *a
 	at.Now = func() time.Time { return in.Now }
 	in.Request.At = in.Now
@@ -47,12 +56,15 @@ func click(t *testing.T, a *activities.Activities, in activities.DecideInput) (a
 	if in.Commander != nil {
 		commands(t, a.Ledger.(ledger).w, *in.Commander)
 	}
-	return at.Decide(t.Context(), in)
+	return at.Decide(ctx, in)
 }
 
 // typed has a command signed by the bot, and judged.
 func typed(t *testing.T, a *activities.Activities, in activities.AuthorizeInput) (activities.AuthorizeResult, error) {
 	t.Helper()
+	if in.Request.At.IsZero() {
+		in.Request.At = in.Now
+	}
 	var err error
 	in.Request, err = signer(t, botKey).Command(in.Key, in.Request)
 	require.NoError(t, err)
@@ -83,7 +95,7 @@ func command(t *testing.T, s *attest.Signer, p incident.Person, id string, at ti
 		"outcome": incident.OutcomeAccepted, "person": p, "command_id": id, "verb": incident.VerbTakeCommand, "request": request,
 	})
 	require.NoError(t, err)
-	return incident.Entry{ID: incident.CommandEventID(key, id), Incident: key, Kind: incident.EventCommand, At: at, Text: "took command", Payload: payload}
+	return incident.Entry{ID: incident.CommandEventID(key, id), Incident: key, Kind: incident.EventCommand, At: at, Text: tookCommand, Payload: payload}
 }
 
 // kind are the entries of one kind.
@@ -91,6 +103,17 @@ func (w *world) kind(k incident.EventKind) []incident.Entry {
 	var out []incident.Entry
 	for _, e := range w.entries {
 		if e.Kind == k {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// fresh are the entries that were written in the test itself, and not by commands.
+func (w *world) fresh() []incident.Entry {
+	var out []incident.Entry
+	for _, e := range w.entries {
+		if e.Text != tookCommand {
 			out = append(out, e)
 		}
 	}

@@ -170,6 +170,8 @@ type Verb string
 const (
 	// VerbTakeCommand makes the actor incident commander.
 	VerbTakeCommand Verb = "take_command"
+	// VerbHandOver makes another person incident commander.
+	VerbHandOver Verb = "hand_over"
 	// VerbRefresh collects changes and computes the options again.
 	VerbRefresh Verb = "refresh"
 	// VerbCancel stops a rollback before its next action.
@@ -191,6 +193,8 @@ type CommandRequest struct {
 	At        time.Time `json:"at"`
 	// Attestation is the signature of the bot that verified the actor.
 	Attestation *Attestation `json:"attestation,omitempty"`
+	// To is whom VerbHandOver names, as an account of theirs; nil for any other.
+	To *Actor `json:"to,omitempty"`
 }
 
 // Validate checks form only.
@@ -200,6 +204,16 @@ func (r CommandRequest) Validate() error {
 	}
 	switch r.Verb {
 	case VerbTakeCommand, VerbRefresh, VerbCancel, VerbRedo, VerbEscalate, VerbClose:
+		if r.To != nil {
+			return fmt.Errorf("validate command %q: %s names nobody", r.CommandID, r.Verb)
+		}
+	case VerbHandOver:
+		if r.To == nil {
+			return fmt.Errorf("validate command %q: %s must name a person", r.CommandID, r.Verb)
+		}
+		if err := r.To.Validate(); err != nil {
+			return fmt.Errorf("validate command %q: %w", r.CommandID, err)
+		}
 	default:
 		return fmt.Errorf("validate command %q: unknown verb %q", r.CommandID, r.Verb)
 	}

@@ -98,6 +98,7 @@ func (p *program) incidentCommands() []*cobra.Command {
 	inc := &cobra.Command{Use: "incident", Short: "Declare, list and show incidents", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	inc.AddCommand(p.declareCommand(), p.listCommand(), p.showCommand(),
 		p.verbCommand("take-command INCIDENT", "Become the incident commander", incident.VerbTakeCommand),
+		p.handoverCommand(),
 		p.verbCommand("refresh INCIDENT", "Work the options out again", incident.VerbRefresh),
 		p.verbCommand("escalate INCIDENT", "Page the next level", incident.VerbEscalate),
 		p.verbCommand("close INCIDENT", "End an incident by hand", incident.VerbClose))
@@ -251,6 +252,28 @@ func (p *program) verbCommand(use, short string, verb incident.Verb) *cobra.Comm
 		}
 		return p.said(res)
 	}}
+	c.Flags().StringVar(&call.Reason, "reason", "", "why")
+	return c
+}
+
+func (p *program) handoverCommand() *cobra.Command {
+	call := bot.CommandCall{Verb: incident.VerbHandOver}
+	c := &cobra.Command{
+		Use: "handover INCIDENT LOGIN", Short: "Make another person incident commander", Args: exactArgs(2),
+		Long: "Hand over the command to the person who has that login at the command line and\nthe console. Only the incident commander may; when there is none, the on-call\nand the owners of the service. Approvals that are waiting become void.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := p.remote()
+			if err != nil {
+				return err
+			}
+			call.Key, call.To, call.CommandID = args[0], args[1], uuid.NewString()
+			var res incident.Result
+			if err := r.call(cmd.Context(), "command", call, &res); err != nil {
+				return err
+			}
+			return p.said(res)
+		},
+	}
 	c.Flags().StringVar(&call.Reason, "reason", "", "why")
 	return c
 }

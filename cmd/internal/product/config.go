@@ -98,6 +98,9 @@ type PagerDutyConfig struct {
 	From           string        `yaml:"from"`
 	ReconcileEvery time.Duration `yaml:"reconcile_every"`
 	APIURL         string        `yaml:"api_url"`
+	// OnCallLevels is how many levels of an escalation policy, from the first, are
+	// on call and may decide. Default: 1, those who are paged first.
+	OnCallLevels int `yaml:"on_call_levels"`
 	// Priorities maps names of priorities to sev1 to sev4, beside P1 to P5 and
 	// SEV1 to SEV5, which are known.
 	Priorities map[string]incident.Severity `yaml:"priorities"`

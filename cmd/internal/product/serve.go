@@ -214,7 +214,7 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 		Ledger: audit{led}, Evidence: store, Channel: v.channel, Directory: v.directory, Systems: set,
 		Catalogue: rules.Catalogue, Runbooks: rules.Runbooks, Policy: rules.Policy,
 		Postmortem: views.Postmortem, Now: time.Now, Pager: v.pager, Tracker: v.tracker, Intake: s.Gateway,
-		Recorded: recorded, Recorders: set,
+		Recorded: recorded, Recorders: set, Owners: v.owners, Lately: activities.NewLately(time.Now),
 	})
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)

@@ -2,6 +2,7 @@ package product
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -29,6 +30,10 @@ type vendors struct {
 	directory activities.Directory
 	pager     activities.Pager
 	tracker   activities.Tracker
+	// owners answer for groups that own services, those whose vendor is configured.
+	owners map[runbooks.OwnerKind]activities.Member
+	// colleague tells full members of the Slack workspace from everybody else.
+	colleague func(ctx context.Context, a incident.Actor) error
 	// webhookSecrets verify PagerDuty's webhooks; signingSecret verifies
 	// Slack's requests.
 	webhookSecrets [][]byte
@@ -38,16 +43,17 @@ type vendors struct {
 }
 
 func openVendors(c Config, catalogue *runbooks.Catalogue, log *slog.Logger) (vendors, error) {
-	v := vendors{channel: noChannel{}}
+	v := vendors{channel: noChannel{}, owners: make(map[runbooks.OwnerKind]activities.Member)}
 	if err := v.openSlack(c, catalogue, log); err != nil {
 		return v, err
 	}
 	if c.PagerDuty.TokenFile != "" {
-		pager, err := pagerduty.New(pagerduty.Options{URL: c.PagerDuty.APIURL, TokenFile: c.PagerDuty.TokenFile, From: c.PagerDuty.From, Severities: c.PagerDuty.severities()})
+		pager, err := pagerduty.New(pagerduty.Options{URL: c.PagerDuty.APIURL, TokenFile: c.PagerDuty.TokenFile, From: c.PagerDuty.From, Severities: c.PagerDuty.severities(), OnCallLevels: c.PagerDuty.OnCallLevels})
 		if err != nil {
 			return v, err
 		}
 		v.pager = pager
+		v.owners[runbooks.OwnerPagerDutyTeam], v.owners[runbooks.OwnerPagerDutyService] = pager.TeamMember, pager.ServiceMember
 	}
 	for _, path := range c.PagerDuty.WebhookSecretFiles {
 		s, err := secret("PagerDuty webhook secret", path)
@@ -57,15 +63,40 @@ func openVendors(c Config, catalogue *runbooks.Catalogue, log *slog.Logger) (ven
 		v.webhookSecrets = append(v.webhookSecrets, []byte(s))
 	}
 	if c.GitHub.TokenFile != "" {
-		tracker, err := github.NewTracker(github.TrackerOptions{
-			Options: github.Options{URL: c.GitHub.APIURL, TokenFile: c.GitHub.TokenFile}, Repo: c.GitHub.PostmortemRepo, Label: c.GitHub.Label,
-		})
+		options := github.Options{URL: c.GitHub.APIURL, TokenFile: c.GitHub.TokenFile}
+		tracker, err := github.NewTracker(github.TrackerOptions{Options: options, Repo: c.GitHub.PostmortemRepo, Label: c.GitHub.Label})
 		if err != nil {
 			return v, err
 		}
 		v.tracker = tracker
+		teams, err := github.NewTeams(options)
+		if err != nil {
+			return v, err
+		}
+		v.owners[runbooks.OwnerGitHubTeam] = teams.Member
 	}
-	return v, nil
+	return v, v.answerFor(catalogue)
+}
+
+// answerFor is an error when a group owns a service and nobody can be asked who is
+// in it.
+func (v *vendors) answerFor(catalogue *runbooks.Catalogue) error {
+	if catalogue == nil {
+		return nil
+	}
+	section := map[runbooks.OwnerKind]string{
+		runbooks.OwnerSlackGroup: "slack.bot_token_file", runbooks.OwnerGitHubTeam: "github.token_file",
+		runbooks.OwnerPagerDutyTeam: "pagerduty.token_file", runbooks.OwnerPagerDutyService: "pagerduty.token_file",
+	}
+	var errs []error
+	for _, s := range catalogue.Services() {
+		for _, g := range s.OwnerGroups {
+			if v.owners[g.Kind] == nil {
+				errs = append(errs, fmt.Errorf("read owners of %q: %s %q can not be asked for; set %s, or take the annotation away", s.Name, g.Kind, g.ID, section[g.Kind]))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (v *vendors) openSlack(c Config, catalogue *runbooks.Catalogue, log *slog.Logger) error {
@@ -125,5 +156,8 @@ func (v *vendors) openSlack(c Config, catalogue *runbooks.Catalogue, log *slog.L
 		return fmt.Errorf("read people: %w", err)
 	}
 	v.directory = directory
+	if v.slack != nil {
+		v.colleague, v.owners[runbooks.OwnerSlackGroup] = directory.Colleague, directory.Member
+	}
 	return nil
 }

@@ -68,6 +68,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	repos    map[string]*repo
+	teams    map[string]*Team
 	sequence int64
 	hour     window
 	minute   window
@@ -133,6 +134,8 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) handlers() map[string]func(*rest.Request) rest.Reply {
 	const r = "/repos/{owner}/{repo}"
 	return map[string]func(*rest.Request) rest.Reply{
+		"GET /orgs/{org}/teams/{team_slug}":                        s.inTeam(s.getTeam),
+		"GET /orgs/{org}/teams/{team_slug}/memberships/{username}": s.inTeam(s.getMembership),
 		"GET /user":                                                 s.getUser,
 		"GET " + r:                                                  s.in(s.getRepo),
 		"GET " + r + "/issues":                                      s.in(s.listIssues),

@@ -1,6 +1,7 @@
 package fakepagerduty
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 // User is a person in the account.
 type User struct {
 	ID, Name, Email string
+	// orphan is a user who was deleted and is still named by rotas.
+	orphan bool
 }
 
 // Service is a technical service.
@@ -19,6 +22,21 @@ type Service struct {
 	ID, Name string
 	// PolicyID names its escalation policy.
 	PolicyID string
+	// Teams name the teams that it belongs to.
+	Teams []string
+}
+
+// Team is a group of people.
+type Team struct {
+	ID, Name string
+	Members  []Member
+}
+
+// Member is a person in a team.
+type Member struct {
+	UserID string
+	// Role is manager, responder or observer; empty means responder.
+	Role string
 }
 
 // EscalationPolicy says who is paged, level by level.
@@ -39,6 +57,27 @@ type Level struct {
 type Schedule struct {
 	ID, Name string
 	Shifts   []Shift
+	// Overrides take the place of the shifts for as long as they last.
+	Overrides []Shift
+}
+
+// final is the schedule as it is in force in a period: what is overridden is not.
+func (c Schedule) final(since, until time.Time) []Shift {
+	var all []Shift
+	for _, o := range c.Overrides {
+		if o.overlaps(since, until) {
+			all = append(all, o)
+		}
+	}
+	if len(all) > 0 && !since.Before(until) {
+		return all
+	}
+	for _, shift := range c.Shifts {
+		if shift.overlaps(since, until) {
+			all = append(all, shift)
+		}
+	}
+	return all
 }
 
 // Shift is one person's turn. A zero Start or End is open on that side.
@@ -79,14 +118,29 @@ func (s *Server) AddSchedule(c Schedule) {
 	s.locked(func() { s.schedules = put(s.schedules, c, c.ID, func(x Schedule) string { return x.ID }) })
 }
 
+// AddTeam adds or replaces a team.
+func (s *Server) AddTeam(t Team) {
+	s.locked(func() { s.teams = put(s.teams, t, t.ID, func(x Team) string { return x.ID }) })
+}
+
 // AddPriority adds or replaces a priority.
 func (s *Server) AddPriority(p Priority) {
 	s.locked(func() { s.prios = put(s.prios, p, p.ID, func(x Priority) string { return x.ID }) })
 }
 
-// RemoveUser deletes a user, as when somebody leaves.
+// RemoveUser deletes a user, as when somebody leaves. Nothing names them any more.
 func (s *Server) RemoveUser(id string) {
 	s.locked(func() { s.users = slices.DeleteFunc(s.users, func(u User) bool { return u.ID == id }) })
+}
+
+// OrphanUser deletes a user whom rotas still name: they are listed there as a bare
+// reference that leads nowhere.
+func (s *Server) OrphanUser(id string) {
+	s.locked(func() {
+		if i := slices.IndexFunc(s.users, func(u User) bool { return u.ID == id }); i >= 0 {
+			s.users[i].orphan = true
+		}
+	})
 }
 
 func (s *Server) locked(f func()) {
@@ -141,9 +195,8 @@ func (s *Server) onCalls(since, until time.Time) []onCall {
 				if !ok {
 					continue
 				}
-				for _, shift := range schedule.Shifts {
-					u, ok := s.user(shift.UserID)
-					if ok && shift.overlaps(since, until) {
+				for _, shift := range schedule.final(since, until) {
+					if u, ok := s.user(shift.UserID); ok {
 						all = append(all, onCall{user: u, schedule: &schedule, policy: policy, level: i + 1, start: shift.Start, end: shift.End})
 					}
 				}
@@ -191,7 +244,11 @@ func (s *Server) listOnCalls(r *rest.Request) rest.Reply {
 			"escalation_policy": s.reference("escalation_policy", c.policy.ID, c.policy.Name),
 			"escalation_level":  c.level,
 		}
-		if slices.Contains(r.Query["include[]"], "users") {
+		if c.user.orphan {
+			gone := s.reference("user", c.user.ID, c.user.Name)
+			gone["html_url"] = nil
+			entry["user"] = gone
+		} else if slices.Contains(r.Query["include[]"], "users") {
 			entry["user"] = s.renderUser(c.user)
 		}
 		if c.schedule != nil {
@@ -218,7 +275,7 @@ func (s *Server) listUsers(r *rest.Request) rest.Reply {
 	defer s.mu.Unlock()
 	query := strings.ToLower(r.Query.Get("query"))
 	users := slices.DeleteFunc(slices.Clone(s.users), func(u User) bool {
-		return !strings.Contains(strings.ToLower(u.Name), query) && !strings.Contains(strings.ToLower(u.Email), query)
+		return u.orphan || !strings.Contains(strings.ToLower(u.Name), query) && !strings.Contains(strings.ToLower(u.Email), query)
 	})
 	return paginate(r, "users", users, s.renderUser)
 }
@@ -227,7 +284,7 @@ func (s *Server) getUser(r *rest.Request) rest.Reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u, found := s.user(r.Vars["id"])
-	if !found {
+	if !found || u.orphan {
 		return failure(http.StatusNotFound)
 	}
 	return ok(object{"user": s.renderUser(u)})
@@ -266,7 +323,25 @@ func (s *Server) renderService(v Service) object {
 	if p, ok := s.policy(v.PolicyID); ok {
 		o["escalation_policy"] = s.reference("escalation_policy", p.ID, p.Name)
 	}
+	teams := []object{}
+	for _, id := range v.Teams {
+		teams = append(teams, s.reference("team", id, id))
+	}
+	o["teams"] = teams
 	return o
+}
+
+func (s *Server) listTeamMembers(r *rest.Request) rest.Reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	team, found := find(s.teams, func(t Team) bool { return t.ID == r.Vars["id"] })
+	if !found {
+		return failure(http.StatusNotFound)
+	}
+	return paginate(r, "members", team.Members, func(m Member) object {
+		u, _ := s.user(m.UserID)
+		return object{"user": s.reference("user", m.UserID, u.Name), "role": cmp.Or(m.Role, "responder")}
+	})
 }
 
 func (s *Server) getPolicy(r *rest.Request) rest.Reply {
@@ -312,8 +387,8 @@ func (s *Server) listScheduleUsers(r *rest.Request) rest.Reply {
 		return failure(http.StatusNotFound)
 	}
 	users := []object{}
-	for _, shift := range schedule.Shifts {
-		if u, ok := s.user(shift.UserID); ok && shift.overlaps(since, until) {
+	for _, shift := range schedule.final(since, until) {
+		if u, ok := s.user(shift.UserID); ok {
 			users = append(users, s.renderUser(u))
 		}
 	}

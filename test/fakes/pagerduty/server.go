@@ -61,6 +61,7 @@ type Server struct {
 	services  []Service
 	policies  []EscalationPolicy
 	schedules []Schedule
+	teams     []Team
 	prios     []Priority
 	incidents []*incident
 	changes   []ChangeEvent
@@ -135,6 +136,7 @@ func (s *Server) handlers() map[string]func(*rest.Request) rest.Reply {
 		"GET /oncalls":                            s.listOnCalls,
 		"GET /users":                              s.listUsers,
 		"GET /users/{id}":                         s.getUser,
+		"GET /teams/{id}/members":                 s.listTeamMembers,
 		"GET /services":                           s.listServices,
 		"GET /services/{id}":                      s.getService,
 		"GET /escalation_policies/{id}":           s.getPolicy,
@@ -292,7 +294,7 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 func (s *Server) reference(kind, id, summary string) object {
 	plural := map[string]string{
 		"user": "users", "service": "services", "incident": "incidents", "priority": "priorities",
-		"escalation_policy": "escalation_policies", "schedule": "schedules", "alert": "alerts",
+		"escalation_policy": "escalation_policies", "schedule": "schedules", "alert": "alerts", "team": "teams",
 	}[kind]
 	return object{
 		"id": id, "type": kind + "_reference", "summary": summary,

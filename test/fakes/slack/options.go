@@ -89,6 +89,15 @@ type User struct {
 	// IsRestricted marks a guest, IsUltraRestricted a single-channel guest, IsStranger
 	// somebody of a connected workspace who shares no channel with the app.
 	IsRestricted, IsUltraRestricted, IsStranger bool
+	// IsAppUser marks the account of an app that signed in as somebody,
+	// IsWorkflowBot and IsConnectorBot those of workflows, IsInvitedUser somebody
+	// who has not joined yet.
+	IsAppUser, IsWorkflowBot, IsConnectorBot, IsInvitedUser bool
+	// EmailUnconfirmed says that nobody has proved that the address is theirs.
+	EmailUnconfirmed bool
+	// EnterpriseTeams are the workspaces that somebody of an enterprise is in; nil
+	// means that the workspace is in none.
+	EnterpriseTeams []string
 }
 
 // Channel is one conversation of the workspace.
@@ -106,6 +115,8 @@ type UserGroup struct {
 	ID     string
 	Handle string
 	Users  []string
+	// Disabled says that it is turned off, and listed as having nobody in it.
+	Disabled bool
 }
 
 // Panel is a link in the sidebar of the page.

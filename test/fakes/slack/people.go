@@ -2,6 +2,7 @@ package fakeslack
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -64,6 +65,10 @@ func (s *Server) userGroupUsers(c *call) (answer, *refusal) {
 	group, ok := s.world.groups[c.args.text("usergroup")]
 	if !ok {
 		return nil, refuse("no_such_subteam")
+	}
+	on, _ := strconv.ParseBool(c.args.text("include_disabled"))
+	if group.Disabled && !on {
+		return answer{"users": []string{}}, nil
 	}
 	return answer{"users": append([]string{}, group.Users...)}, nil
 }

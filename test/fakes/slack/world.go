@@ -202,14 +202,26 @@ func (f File) wire() map[string]any {
 }
 
 func (u *User) wire() map[string]any {
-	return map[string]any{
+	out := map[string]any{
 		"id": u.ID, "team_id": u.TeamID, "name": u.Name, "real_name": u.RealName, "deleted": u.Deleted,
 		"is_bot": u.IsBot, "is_restricted": u.IsRestricted, "is_ultra_restricted": u.IsUltraRestricted,
-		"is_stranger": u.IsStranger, "is_app_user": false, "tz": "Etc/UTC", "tz_offset": 0,
+		"is_stranger": u.IsStranger, "is_app_user": u.IsAppUser, "tz": "Etc/UTC", "tz_offset": 0,
+		"is_email_confirmed": u.Email != "" && !u.EmailUnconfirmed,
 		"profile": map[string]any{
 			"real_name": u.RealName, "display_name": u.Name, "email": u.Email, "title": u.Title, "team": u.TeamID,
 		},
 	}
+	for name, is := range map[string]bool{"is_workflow_bot": u.IsWorkflowBot, "is_connector_bot": u.IsConnectorBot, "is_invited_user": u.IsInvitedUser} {
+		if is {
+			out[name] = true
+		}
+	}
+	if u.EnterpriseTeams != nil {
+		out["enterprise_user"] = map[string]any{
+			"id": "W" + strings.TrimPrefix(u.ID, "U"), "enterprise_id": "E0GRID", "enterprise_name": "Grid", "teams": u.EnterpriseTeams,
+		}
+	}
+	return out
 }
 
 func (c *conversation) wire(bot string) map[string]any {

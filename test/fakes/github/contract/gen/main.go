@@ -15,6 +15,7 @@ import (
 // operations are the endpoints that the stand-in serves.
 var operations = []string{
 	"GET /user",
+	"GET /orgs/{org}/teams/{team_slug}", "GET /orgs/{org}/teams/{team_slug}/memberships/{username}",
 	"GET /repos/{owner}/{repo}",
 	"GET /repos/{owner}/{repo}/issues", "POST /repos/{owner}/{repo}/issues",
 	"GET /repos/{owner}/{repo}/issues/{issue_number}", "PATCH /repos/{owner}/{repo}/issues/{issue_number}",

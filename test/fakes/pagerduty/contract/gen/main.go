@@ -18,7 +18,7 @@ var operations = []string{
 	"GET /incidents/{id}/notes", "POST /incidents/{id}/notes",
 	"POST /incidents/{id}/responder_requests", "POST /incidents/{id}/status_updates",
 	"GET /incidents/{id}/alerts",
-	"GET /oncalls", "GET /users", "GET /users/{id}",
+	"GET /oncalls", "GET /users", "GET /users/{id}", "GET /teams/{id}/members",
 	"GET /services", "GET /services/{id}",
 	"GET /escalation_policies/{id}", "GET /schedules/{id}/users",
 	"GET /change_events", "GET /services/{id}/change_events",
