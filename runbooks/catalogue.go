@@ -71,6 +71,8 @@ type Service struct {
 	// DependsOn are names of components, Uses names of resources; both sorted.
 	DependsOn []string `json:"depends_on,omitempty"`
 	Uses      []string `json:"uses,omitempty"`
+	// Metrics says how it is measured; nil when nobody says.
+	Metrics *Metrics `json:"metrics,omitempty"`
 }
 
 // SharedStore is a resource with data that more than one component uses.
@@ -232,6 +234,10 @@ func (c *Catalogue) addComponent(d *strict.Document, e entity) error {
 			return d.Errorf("metadata.annotations."+AnnotationOwners, "%s: %q is not an e-mail address", AnnotationOwners, o)
 		}
 		s.Owners = append(s.Owners, strings.ToLower(o))
+	}
+	var err error
+	if s.Metrics, err = metrics(d, a); err != nil {
+		return err
 	}
 	for i, ref := range e.Spec.DependsOn {
 		kind, target, err := parseRef(ref)

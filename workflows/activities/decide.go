@@ -37,6 +37,7 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 	}
 	var unfit error
 	in.Option.Radius, unfit = a.radius(in)
+	in.Option = a.present(ctx, in.Option, in.Now)
 	var err error
 	d.Person, err = a.identify(ctx, in.Request.Actor)
 	switch {
@@ -162,7 +163,7 @@ func wider(a, b incident.BlastRadius) incident.BlastRadius {
 func (a *Activities) basis(in DecideInput) basis {
 	b := basis{
 		Rollback: in.Rollback, Tier: a.tier(in), Severity: in.Severity, Radius: in.Option.Radius,
-		Authors: in.Option.Authors, VoidBefore: in.VoidBefore,
+		Rung: in.Option.Rung, SLOBurn: in.Option.SLOBurn, Authors: in.Option.Authors, VoidBefore: in.VoidBefore,
 	}
 	if in.Requester != nil {
 		b.Requester = *in.Requester
@@ -194,7 +195,7 @@ func (a *Activities) tier(in DecideInput) incident.Tier {
 	if in.Option.Tier == incident.TierUnknown {
 		return incident.TierUnknown
 	}
-	present, _ := a.Policy.Tier(in.Option.Radius, in.Option.Plan.Reversible(), in.Severity)
+	present, _ := a.Policy.Tier(situation(in.Option, in.Severity, in.Now))
 	return max(in.Option.Tier, present)
 }
 
