@@ -94,6 +94,9 @@ var fields = map[string][]Input{
 	},
 }
 
+// spelledType makes the name of a type one for people.
+var spelledType = strings.NewReplacer("backout.", "", "google.protobuf.Timestamp", "timestamp")
+
 // Inputs are all that a condition can ask about, in the order of the
 // documentation.
 func Inputs() []Input {
@@ -116,7 +119,7 @@ func Inputs() []Input {
 		}
 	}
 	for i := range out {
-		out[i].Type = strings.ReplaceAll(out[i].cel.String(), "backout.", "")
+		out[i].Type = spelledType.Replace(out[i].cel.String())
 	}
 	return out
 }
@@ -235,7 +238,7 @@ func (s Situation) activation() map[string]any {
 	if source, _, ok := strings.Cut(s.Plan.Incident, "/"); ok && source != "" {
 		out["incident"] = &record{of: incidentType, known: map[string]any{"source": source}}
 	}
-	if known(s.Severity) {
+	if knownSeverity(s.Severity) {
 		out["severity"] = string(s.Severity)
 	}
 	if v, ok := s.SLOBurn.Known(); ok {
@@ -247,8 +250,8 @@ func (s Situation) activation() map[string]any {
 	return out
 }
 
-// known reports whether a severity is one of the four.
-func known(sev incident.Severity) bool {
+// knownSeverity reports whether a severity is one of the four.
+func knownSeverity(sev incident.Severity) bool {
 	_, err := incident.ParseSeverity(string(sev))
 	return err == nil
 }

@@ -166,6 +166,9 @@ func TestPolicyDigestIsOfContent(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, same.Digest(), other.Digest())
 	require.Equal(t, "default", same.Name())
+	// A digest that moves without need makes decisions on record look as if
+	// another policy had judged them.
+	require.Equal(t, "sha256:28d210b172e545dc9cb9978ab8e6f0f9011c3dd894164bd5957d1ade7f2ccbdc", same.Digest())
 	require.Equal(t, 15*time.Minute, same.Expiry(incident.TierCommander))
 	require.Equal(t, 10*time.Minute, other.Expiry(incident.TierCommanderAndOwner))
 	require.Zero(t, same.Expiry(incident.TierForbidden))

@@ -31,7 +31,7 @@ func (p *Policy) Judge(s Situation) Judgement {
 	if len(s.Radius.Services) == 0 {
 		return Judgement{Tier: incident.TierForbidden, Reason: "The plan names no service, so nobody can judge what it touches."}
 	}
-	j := judging{policy: p, situation: s, activation: s.activation(), truths: map[Fact]truth{FactAlways: yes}}
+	j := judging{policy: p, situation: s, activation: s.activation(), truths: map[Fact]truth{}}
 	j.weigh()
 	for _, d := range p.denials {
 		switch d.If.holds(j.activation) {
@@ -75,6 +75,7 @@ type judging struct {
 // weigh finds out which facts hold.
 func (j *judging) weigh() {
 	r := j.situation.Radius
+	j.truths[FactAlways] = yes
 	j.truths[FactSeveralServices] = truthOf(len(distinct(r.Services)) > 1)
 	j.truths[FactSharedData] = truthOf(len(r.SharedData) > 0)
 	j.truths[FactGlobal] = truthOf(r.Global != nil)
@@ -138,7 +139,7 @@ func (j *judging) moved(r rule, doubts int) {
 func (j *judging) applies(m move) truth {
 	out := yes
 	switch {
-	case !known(j.situation.Severity):
+	case !knownSeverity(j.situation.Severity):
 		out = unknown
 	case !slices.Contains(m.Severities, j.situation.Severity):
 		return no

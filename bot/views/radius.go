@@ -33,7 +33,15 @@ func reached(r incident.BlastRadius) []element {
 	if r.Global != nil {
 		add("Everybody", []incident.Reach{*r.Global})
 	}
-	add("For good", r.Irreversible)
+	add("Can not be undone", r.Irreversible)
+	out = append(out, measurements(r)...)
+	add("Called by", r.Dependents)
+	return out
+}
+
+// measurements are what was to be measured of a blast radius, known or not.
+func measurements(r incident.BlastRadius) []element {
+	var out []element
 	for _, f := range incident.LiveFacts() {
 		m := *r.Live(f)
 		if m == nil {
@@ -45,7 +53,6 @@ func reached(r incident.BlastRadius) []element {
 		}
 		out = append(out, element{measured(f), reasons([]incident.Reach{{Name: value, Reason: m.Reason}})})
 	}
-	add("Called by", r.Dependents)
 	return out
 }
 

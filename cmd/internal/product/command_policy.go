@@ -17,15 +17,15 @@ import (
 	"github.com/backout/backout/workflows/incident"
 )
 
-// unreadable is a file that is not understood: its author has to correct it, as
+// unreadableError is a file that is not understood: its author has to correct it, as
 // a wrong call is to be corrected by its caller.
-type unreadable struct{ error }
+type unreadableError struct{ error }
 
 // Unwrap is what is wrong with it.
-func (u unreadable) Unwrap() error { return u.error }
+func (u unreadableError) Unwrap() error { return u.error }
 
 // Is makes the command exit like one that was not understood.
-func (u unreadable) Is(target error) bool { return target == errUsage }
+func (u unreadableError) Is(target error) bool { return target == errUsage }
 
 func (p *program) policyCommand() *cobra.Command {
 	c := &cobra.Command{Use: "policy", Short: "Check, try and explain the policy", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
@@ -59,7 +59,7 @@ func (p *program) policy(file string) (*approvals.Policy, error) {
 	}
 	policy, err := LoadPolicy(file)
 	if err != nil {
-		return nil, unreadable{err}
+		return nil, unreadableError{err}
 	}
 	return policy, nil
 }
@@ -76,7 +76,7 @@ func (p *program) policyCheckCommand() *cobra.Command {
 			} else if config, err := p.load(); err != nil {
 				return err
 			} else if _, err := LoadRules(Config{Policy: config.Policy, Catalogue: config.Catalogue}); err != nil {
-				return unreadable{err}
+				return unreadableError{err}
 			}
 			policy, err := p.policy(file)
 			if err != nil {
@@ -109,7 +109,7 @@ func (p *program) policyTestCommand() *cobra.Command {
 			}
 			cases, err := whatif.Parse(approvals.File{Name: args[0], Content: content})
 			if err != nil {
-				return unreadable{err}
+				return unreadableError{err}
 			}
 			return printCases(p.stdout, policy, whatif.Run(policy, cases))
 		},
