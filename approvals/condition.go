@@ -8,8 +8,8 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/checker"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 
 	"github.com/backout/backout/runbooks/strict"
@@ -146,13 +146,13 @@ func (r *policyParser) condition(path, source string) *condition {
 			out.live = append(out.live, f)
 		}
 	}
-	cost, err := env.EstimateCost(checked, sizes{})
+	estimate, err := env.EstimateCost(checked, sizes{})
 	switch {
 	case err != nil:
 		fail(1, 0, "its cost can not be estimated: %v", err)
 		return nil
-	case cost.Max > MaxCost:
-		fail(1, 0, "it may cost %d, more than %d: ask less of lists inside of lists", cost.Max, MaxCost)
+	case estimate.Max > MaxCost:
+		fail(1, 0, "it may cost %d, more than %d: ask less of lists inside of lists", estimate.Max, MaxCost)
 		return nil
 	case !sound:
 		return nil
@@ -208,15 +208,15 @@ func liveFact(e ast.NavigableExpr) incident.LiveFact {
 type sizes struct{}
 
 // EstimateSize is the largest size that counts.
-func (sizes) EstimateSize(e checker.AstNode) *checker.SizeEstimate {
+func (sizes) EstimateSize(e cost.AstNode) *cost.SizeEstimate {
 	if e.Type().Kind() == types.ListKind {
-		return &checker.SizeEstimate{Max: maxItems}
+		return &cost.SizeEstimate{Max: maxItems}
 	}
-	return &checker.SizeEstimate{Max: maxText}
+	return &cost.SizeEstimate{Max: maxText}
 }
 
 // EstimateCallCost leaves every call to CEL's own estimate.
-func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
 	return nil
 }
 

@@ -31,7 +31,7 @@ func (p *Policy) Judge(s Situation) Judgement {
 	if len(s.Radius.Services) == 0 {
 		return Judgement{Tier: incident.TierForbidden, Reason: "The plan names no service, so nobody can judge what it touches."}
 	}
-	j := judging{policy: p, situation: s, activation: s.activation(), truths: map[Fact]truth{}}
+	j := judging{policy: p, situation: s, activation: s.activation(), truths: make(map[Fact]truth)}
 	j.weigh()
 	for _, d := range p.denials {
 		switch d.If.holds(j.activation) {
@@ -109,14 +109,15 @@ func (j *judging) could(t incident.Tier, reason string, doubts int) {
 
 // moved adds the tier of a rule, or what severity and burn make of it.
 func (j *judging) moved(r rule, doubts int) {
-	why := j.sentence()
+	said := []string{j.sentence()}
 	if doubts > 0 {
 		for _, f := range r.When {
 			if j.truths[f] == unknown {
-				why += " Whether it " + j.policy.means(f) + " is not known, which counts as yes."
+				said = append(said, "Whether it "+j.policy.means(f)+" is not known, which counts as yes.")
 			}
 		}
 	}
+	why := strings.Join(said, " ")
 	for _, m := range j.policy.moves {
 		if m.From != r.Tier {
 			continue

@@ -55,7 +55,7 @@ func annotationOf(f incident.LiveFact) string {
 // metrics reads the annotations of a component; nil when it has none.
 func metrics(d *strict.Document, annotations map[string]string) (*Metrics, error) {
 	at := func(name string) string { return "metadata.annotations." + name }
-	m := Metrics{System: annotations[AnnotationMetrics], Queries: map[incident.LiveFact]string{}}
+	m := Metrics{System: annotations[AnnotationMetrics], Queries: make(map[incident.LiveFact]string)}
 	for _, f := range incident.LiveFacts() {
 		name := annotationOf(f)
 		query, there := annotations[name]
