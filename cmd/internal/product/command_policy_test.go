@@ -94,7 +94,7 @@ func TestPolicyTest(t *testing.T) {
 	status, out, errs := run(t, nil, "policy", "test", "--policy", policy, wrong)
 	require.Equal(t, ExitFailed, status)
 	require.Contains(t, out, "DIFFERS  little traffic")
-	require.Contains(t, out, wrong+`:4:6: little traffic: tier is "tier-1", want "tier-2"`)
+	require.Contains(t, out, wrong+`:4:5: little traffic: tier is "tier-1", want "tier-2"`)
 	require.Contains(t, errs, "1 of 2 cases came out in another way")
 
 	broken := write(t, "cases.yaml", strings.Replace(shopCases, "radius:", "raduis:", 1))
