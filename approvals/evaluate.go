@@ -93,8 +93,11 @@ type Result struct {
 	// Approvers are the people whose votes fill the quorum.
 	Approvers []incident.Person `json:"approvers,omitempty"`
 	// BreakGlass says that it was satisfied by break-glass, to be reviewed.
-	BreakGlass   bool   `json:"break_glass,omitempty"`
-	PolicyDigest string `json:"policy_digest"`
+	BreakGlass bool `json:"break_glass,omitempty"`
+	// ObjectionsUntil is until when an approved rollback has to wait for
+	// objections; zero for not at all.
+	ObjectionsUntil time.Time `json:"objections_until,omitzero"`
+	PolicyDigest    string    `json:"policy_digest"`
 }
 
 // clockSkew is how far into the future a vote may be dated by another host.
@@ -188,9 +191,16 @@ func (e *evaluation) sort(b ballot) {
 		e.dismiss(b, incident.OutcomeDenied, who+" can not count, "+who+" asked for it")
 	case b.author && !e.rule.AuthorMayBeSole && len(e.rule.Quorum) == 1:
 		e.dismiss(b, incident.OutcomeDenied, who+" can not count, "+who+" wrote the change")
+	case e.rule.StepUp && !b.SteppedUp:
+		e.dismiss(b, incident.OutcomeDenied, noSecondProof(who))
 	default:
 		e.replace(b)
 	}
+}
+
+// noSecondProof is why an answer does not count in a tier that asks for a step-up.
+func noSecondProof(who string) string {
+	return who + " can not count, " + who + " approved without a second proof; use the console"
 }
 
 func (e *evaluation) sortGlass(b ballot, who string) {
@@ -202,6 +212,8 @@ func (e *evaluation) sortGlass(b ballot, who string) {
 		e.dismiss(b, incident.OutcomeDenied, who+" can not break the glass, "+who+" is not "+orRoles(g.Roles))
 	case strings.TrimSpace(b.Reason) == "":
 		e.dismiss(b, incident.OutcomeDenied, who+" can not break the glass without a reason")
+	case e.rule.StepUp && !b.SteppedUp:
+		e.dismiss(b, incident.OutcomeDenied, noSecondProof(who))
 	default:
 		e.glass = append(e.glass, b)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/backout/backout/workflows/incident"
 )
 
-func defaultText(t *testing.T) string {
+func defaultText(t testing.TB) string {
 	t.Helper()
 	b, err := os.ReadFile("policies/default.yaml")
 	require.NoError(t, err)
@@ -25,6 +25,17 @@ func reach(names ...string) []incident.Reach {
 		out = append(out, incident.Reach{Name: n, Reason: "because"})
 	}
 	return out
+}
+
+// situation is a plan of one action with a blast radius.
+func situation(r incident.BlastRadius, reversible bool, sev incident.Severity) approvals.Situation {
+	return approvals.Situation{
+		Plan: incident.Plan{
+			Incident: "pagerduty/Q1", Service: "payments", Strategy: incident.StrategyRollback, Runbook: "release-pointer", Option: "back",
+			Actions: []incident.Action{{Kind: "nats.kv", Target: incident.Target{System: "shop", Path: "releases/payments"}, Reversible: reversible}},
+		},
+		Rung: incident.RungReversible, Radius: r, Severity: sev, At: now,
+	}
 }
 
 func TestDefaultTiers(t *testing.T) {
@@ -63,7 +74,7 @@ func TestDefaultTiers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			tier, reason := approvals.Default().Tier(tt.radius, tt.reversible, tt.severity)
+			tier, reason := approvals.Default().Tier(situation(tt.radius, tt.reversible, tt.severity))
 			require.Equal(t, tt.want, tier)
 			require.Contains(t, reason, tt.reason)
 		})
@@ -88,7 +99,7 @@ func TestSeverityNeverLowersTheTierWithoutFire(t *testing.T) {
 		}
 		last := incident.TierUnknown
 		for _, s := range severities {
-			tier, reason := approvals.Default().Tier(r, bits&8 == 0, s)
+			tier, reason := approvals.Default().Tier(situation(r, bits&8 == 0, s))
 			require.GreaterOrEqual(t, tier, last)
 			require.NotEmpty(t, reason)
 			last = tier
@@ -123,6 +134,17 @@ func TestParsePolicyRefuses(t *testing.T) {
 		{"separation left open", "    requester_may_approve: true\n", "", `"requester_may_approve" is missing`},
 		{"break-glass for nobody", "roles: [on_call]\n  tiers", "roles: []\n  tiers", "break_glass.roles"},
 		{"break-glass of a tier that is not there", "tiers: [tier-1, tier-2, tier-3]", "tiers: [tier-7]", "break_glass.tiers[0]"},
+		{"reminder after the end", "expires_after: 15m", "expires_after: 15m\n    remind_after: 15m", "tiers[0].remind_after: 15m0s must be above zero and below expires_after"},
+		{"reminder at once", "expires_after: 15m", "expires_after: 15m\n    remind_after: 0s", "tiers[0].remind_after"},
+		{"objections of a tier that does not wait", "expires_after: 15m", "expires_after: 15m\n    objection_window: 2m", "only tier-2 can wait for objections"},
+		{"objections for longer than an approval", "author_may_be_sole_approver: false\n    expires_after: 15m\n\n  - tier: tier-1", "author_may_be_sole_approver: false\n    expires_after: 15m\n    objection_window: 15m\n\n  - tier: tier-1", "tiers[1].objection_window: 15m0s must be below expires_after"},
+		{"step-up that is no choice", "expires_after: 15m", "expires_after: 15m\n    step_up: sometimes", "want true or false"},
+		{"a fact of every policy defined again", "tiers:\n", "facts:\n  - {name: global, cel: 'true', means: is everywhere}\ntiers:\n", "is a fact of every policy"},
+		{"a fact with a strange name", "tiers:\n", "facts:\n  - {name: Wide, cel: 'true', means: is wide}\ntiers:\n", "facts[0].name"},
+		{"a fact twice", "tiers:\n", "facts:\n  - {name: wide, cel: 'true', means: is wide}\n  - {name: wide, cel: 'true', means: is wide}\ntiers:\n", "facts[1].name: \"wide\" stands there twice"},
+		{"a fact without words", "tiers:\n", "facts:\n  - {name: wide, cel: 'true', means: ' . '}\ntiers:\n", "facts[0].means: it is empty"},
+		{"a fact with too many words", "tiers:\n", "facts:\n  - {name: wide, cel: 'true', means: " + strings.Repeat("x", 201) + "}\ntiers:\n", "more than 200 characters"},
+		{"a fact that nobody defined", "[global, irreversible]", "[global, wide]", `unknown value "wide", known are several_services, shared_data, global, irreversible`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -144,6 +166,9 @@ func TestPolicyDigestIsOfContent(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, same.Digest(), other.Digest())
 	require.Equal(t, "default", same.Name())
+	// A digest that moves without need makes decisions on record look as if
+	// another policy had judged them.
+	require.Equal(t, "sha256:28d210b172e545dc9cb9978ab8e6f0f9011c3dd894164bd5957d1ade7f2ccbdc", same.Digest())
 	require.Equal(t, 15*time.Minute, same.Expiry(incident.TierCommander))
 	require.Equal(t, 10*time.Minute, other.Expiry(incident.TierCommanderAndOwner))
 	require.Zero(t, same.Expiry(incident.TierForbidden))
@@ -154,9 +179,9 @@ func TestPolicyCanForbid(t *testing.T) {
 	text := strings.Replace(defaultText(t), "severity:\n", "severity:\n  - {severities: [sev4], from: tier-3, to: forbidden, reason: nobody is harmed enough}\n", 1)
 	p, err := approvals.ParsePolicy(approvals.File{Name: "x", Content: []byte(text)})
 	require.NoError(t, err)
-	tier, reason := p.Tier(incident.BlastRadius{Services: reach("a")}, false, incident.Sev4)
+	tier, reason := p.Tier(situation(incident.BlastRadius{Services: reach("a")}, false, incident.Sev4))
 	require.Equal(t, incident.TierForbidden, tier)
 	require.Contains(t, reason, "nobody is harmed enough")
-	tier, _ = p.Tier(incident.BlastRadius{Services: reach("a")}, false, incident.Sev3)
+	tier, _ = p.Tier(situation(incident.BlastRadius{Services: reach("a")}, false, incident.Sev3))
 	require.Equal(t, incident.TierCommanderAndOwner, tier)
 }

@@ -80,6 +80,9 @@ func (e *evaluation) conclude() Result {
 			e.dismiss(b, incident.OutcomeWaiting, callName(b.Person)+" is not needed, "+orRoles(b.Roles)+" had approved already")
 		}
 	}
+	if e.rule.StepUp && len(waiting) > 0 {
+		waiting[len(waiting)-1] += ", with a second proof in the console"
+	}
 	if len(waiting) > 0 {
 		said = append(said, "waiting for "+strings.Join(waiting, " and "))
 	}
@@ -91,6 +94,7 @@ func (e *evaluation) conclude() Result {
 		e.finish(incident.OutcomeRefused, StatusRefused, []string{line}, counted)
 	case full:
 		e.approve(counted)
+		e.objections(counted)
 		e.finish(incident.OutcomeApproved, StatusSatisfied, said, counted)
 	case len(e.glass) > 0:
 		b := e.glass[0]
@@ -104,6 +108,19 @@ func (e *evaluation) conclude() Result {
 		e.finish(incident.OutcomeWaiting, StatusPending, said, counted)
 	}
 	return e.result
+}
+
+// objections lets a rollback wait from its last approval on, where the policy
+// says so. Break-glass does not wait.
+func (e *evaluation) objections(by []ballot) {
+	if e.rule.ObjectionWindow <= 0 {
+		return
+	}
+	for _, b := range by {
+		if until := b.At.Add(e.rule.ObjectionWindow); until.After(e.result.ObjectionsUntil) {
+			e.result.ObjectionsUntil = until
+		}
+	}
 }
 
 func (e *evaluation) approve(by []ballot) {

@@ -80,6 +80,8 @@ type Service struct {
 	// DependsOn are names of components, Uses names of resources; both sorted.
 	DependsOn []string `json:"depends_on,omitempty"`
 	Uses      []string `json:"uses,omitempty"`
+	// Metrics says how it is measured; nil when nobody says.
+	Metrics *Metrics `json:"metrics,omitempty"`
 }
 
 // SharedStore is a resource with data that more than one component uses.
@@ -244,6 +246,10 @@ func (c *Catalogue) addComponent(d *strict.Document, e entity) error {
 		s.Owners = append(s.Owners, address)
 	}
 	if err := s.addOwnerGroups(d, a); err != nil {
+		return err
+	}
+	var err error
+	if s.Metrics, err = metrics(d, a); err != nil {
 		return err
 	}
 	for i, ref := range e.Spec.DependsOn {

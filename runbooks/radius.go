@@ -13,7 +13,8 @@ import (
 // A service is touched directly when an action says so, when its name or
 // Kubernetes ID is a part of an action's path, or when the plan is for it and
 // an action names no other. A service that is not in the catalogue makes the
-// radius global, because nobody can say what else is touched.
+// radius global, because nobody can say what else is touched. What is measured
+// of the services comes later, by WithLive.
 func Radius(plan incident.Plan, c *Catalogue, o OptionSpec) incident.BlastRadius {
 	r := incident.BlastRadius{Services: touched(plan, c, o)}
 	if o.Global != "" {

@@ -80,11 +80,12 @@ func TestEveryFieldIsSigned(t *testing.T) {
 		change(reflect.ValueOf(&q).Elem())
 		require.ErrorIs(t, v.Decision(key, q), attest.ErrUnattested, name)
 	}
-	command, err := signer(t, newKey(1)).Command(key, incident.CommandRequest{CommandID: "c1", Verb: incident.VerbCancel, Reason: "r", Actor: answer().Actor, At: answer().At})
+	command, err := signer(t, newKey(1)).Command(key, incident.CommandRequest{CommandID: "c1", Verb: incident.VerbCancel, Reason: "r", Actor: answer().Actor, To: new(answer().Actor), At: answer().At})
 	require.NoError(t, err)
 	require.NoError(t, v.Command(key, command))
 	for name, change := range changes(reflect.TypeFor[incident.CommandRequest]()) {
 		q := command
+		q.To = new(*command.To)
 		change(reflect.ValueOf(&q).Elem())
 		require.ErrorIs(t, v.Command(key, q), attest.ErrUnattested, name)
 	}

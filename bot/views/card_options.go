@@ -19,7 +19,7 @@ const (
 	// maxOptionText is the share of one option, in characters; Slack's limit
 	// for a field of a section is 2000.
 	// Source: https://docs.slack.dev/reference/block-kit/blocks/section-block
-	maxOptionText = 700
+	maxOptionText = 900
 )
 
 // options is the ways out side by side, two in a row, each with its buttons.
@@ -105,6 +105,9 @@ func optionText(v incident.View, o incident.Option) string {
 	}
 	if o.TierReason != "" {
 		line("*Blast radius:* %s", Mrkdwn(o.TierReason, 100))
+	}
+	for _, l := range radiusLines(o.Radius) {
+		line("%s", l)
 	}
 	b.WriteString("Plan " + incident.ShortDigest(o.Digest))
 	return cutLines(b.String(), maxOptionText)

@@ -27,6 +27,7 @@ var consolePage = template.Must(template.New("console").Funcs(template.FuncMap{
 	"findings":  preflights,
 	"link":      Link,
 	"action":    actionLine,
+	"reached":   reached,
 	"rollback":  rollbackHeadline,
 	"verdict":   verdictWords,
 	"sli":       sliLine,

@@ -78,8 +78,19 @@ func deciding() incident.View {
 	back := option("o1", "Roll checkout back to v41", incident.TierOnCall, action("checkout", "v42", "v41", true))
 	back.Suspect, back.Recommended = &s, true
 	back.WontRevert = []string{"orders written by v42 since 03:09"}
+	back.Radius = incident.BlastRadius{
+		Services:     []incident.Reach{{Name: "checkout", Reason: "its shop/releases/checkout is changed"}},
+		Dependents:   []incident.Reach{{Name: "storefront", Reason: "it calls checkout"}},
+		TrafficShare: &incident.Measured{Value: new(0.23), Reason: "measured: checkout 23 %"},
+		Replicas:     &incident.Measured{Reason: "checkout: there is no data"},
+	}
 	restore := option("o2", "Restore the orders table", incident.TierCommanderAndOwner, action("orders", "now", "snapshot 02:00", false))
 	restore.TierReason = "It can not be undone."
+	restore.Radius = incident.BlastRadius{
+		Services:     []incident.Reach{{Name: "checkout", Reason: "its shop/releases/orders is changed"}},
+		SharedData:   []incident.Reach{{Name: "orders-db", Reason: "restoring writes it; it is used by checkout, payments"}},
+		Irreversible: []incident.Reach{{Name: "shop/releases/orders", Reason: "postgres.restore has no exact undo here"}},
+	}
 	restore.ExpectedTime = 12 * time.Minute
 	restore.Risk = "Orders since the snapshot are lost."
 	restore.WontRevert = []string{"e-mails that were sent"}

@@ -161,6 +161,11 @@ func (p *paper) impact(v incident.View) {
 	p.item("services: %s", md(orUnknown(listed(distinct(services), 20))))
 	p.item("dependents: %s", md(orElse(listed(distinct(dependents), 20), "none known")))
 	p.item("shared data: %s", md(orElse(listed(distinct(data), 20), "none known")))
+	for _, o := range executed(v) {
+		for _, m := range measurements(o.Radius) {
+			p.item("%s of %s: %s", md(strings.ToLower(m.Name)), md(o.ID), md(strings.Join(m.Items, "; ")))
+		}
+	}
 	p.item("_Who was hurt, how many, for how long, and how do we know?_")
 }
 

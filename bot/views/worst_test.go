@@ -38,7 +38,14 @@ func worst(phase incident.Phase, evil string) incident.View {
 			o.ID = long
 		}
 		o.TierReason, o.Risk, o.Recommended = long, long, true
+		o.Radius = incident.BlastRadius{
+			Global: &incident.Reach{Name: long, Reason: long}, TrafficShare: &incident.Measured{Reason: long}, Customers: &incident.Measured{Value: new(1e300), Reason: long},
+			Replicas: &incident.Measured{Value: new(-1.0), Reason: long}, Regions: &incident.Measured{Value: new(2.5), Reason: long},
+		}
 		for range 50 {
+			reach := incident.Reach{Name: long, Reason: long}
+			o.Radius.Services, o.Radius.Dependents = append(o.Radius.Services, reach), append(o.Radius.Dependents, reach)
+			o.Radius.SharedData, o.Radius.Irreversible = append(o.Radius.SharedData, reach), append(o.Radius.Irreversible, reach)
 			o.Plan.Actions = append(o.Plan.Actions, a)
 			o.WontRevert = append(o.WontRevert, long)
 			o.Preflight = append(o.Preflight, incident.Preflight{Name: long, Result: incident.PreflightWarning, Reason: long})

@@ -22,6 +22,8 @@ type basis struct {
 	Tier       incident.Tier        `json:"tier"`
 	Severity   incident.Severity    `json:"severity"`
 	Radius     incident.BlastRadius `json:"radius"`
+	Rung       incident.Rung        `json:"rung,omitempty"`
+	SLOBurn    *incident.Measured   `json:"slo_burn,omitempty"`
 	Authors    []string             `json:"authors,omitempty"`
 	Requester  incident.Person      `json:"requester,omitzero"`
 	VoidBefore time.Time            `json:"void_before,omitzero"`
@@ -110,7 +112,9 @@ func (a *Activities) authority(ctx context.Context, in ExecuteInput) (authority,
 	if !found {
 		return out, fmt.Errorf("check approval: %w: the ledger has no decision that approves plan %s for %q", driver.ErrDenied, incident.ShortDigest(in.PlanDigest), in.Rollback)
 	}
-	present, _ := a.Policy.Tier(out.basis.Radius, in.Plan.Reversible(), out.basis.Severity)
+	present, _ := a.Policy.Tier(approvals.Situation{
+		Plan: in.Plan, Rung: out.basis.Rung, Radius: out.basis.Radius, Severity: out.basis.Severity, SLOBurn: out.basis.SLOBurn, At: a.Now().UTC(),
+	})
 	out.basis.Tier = max(out.basis.Tier, present)
 	if err := a.evidenced(ctx, in); err != nil {
 		return out, err

@@ -69,9 +69,10 @@ func (a *Activities) collect(ctx context.Context, in CollectInput) (CollectResul
 			options = append(options, redo)
 		}
 	}
+	a.measure(ctx, options, in.Now)
 	for i := range options {
 		o := &options[i]
-		o.Tier, o.TierReason = a.Policy.Tier(o.Radius, o.Plan.Reversible(), in.Severity)
+		o.Tier, o.TierReason = a.Policy.Tier(situation(*o, in.Severity, in.Now))
 	}
 	options = runbooks.Order(options, runbooks.OrderInput{Severity: in.Severity, Workload: svc.Workload, Ranking: out.Ranking})
 	out.Options = runbooks.AssignIDs(in.Previous, options)

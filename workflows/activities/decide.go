@@ -38,7 +38,7 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 	if out, done, err := a.decided(ctx, in); err != nil || done {
 		return out, asActivityError(err)
 	}
-	in, chief, err := a.present(ctx, in)
+	in, chief, err := a.inCommand(ctx, in)
 	if err != nil {
 		return DecideResult{}, asActivityError(err)
 	}
@@ -49,6 +49,7 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 	}
 	radius, touched, unfit := a.radius(in)
 	in.Option.Radius = radius
+	in.Option = a.present(ctx, in.Option, in.Now)
 	why, err := a.whoever(ctx, in, touched, chief, &d)
 	if err != nil {
 		return DecideResult{}, asActivityError(err)
@@ -170,7 +171,7 @@ func wider(a, b incident.BlastRadius) incident.BlastRadius {
 func (a *Activities) basis(in DecideInput) basis {
 	b := basis{
 		Rollback: in.Rollback, Tier: a.tier(in), Severity: in.Severity, Radius: in.Option.Radius,
-		Authors: in.Option.Authors, VoidBefore: in.VoidBefore,
+		Rung: in.Option.Rung, SLOBurn: in.Option.SLOBurn, Authors: in.Option.Authors, VoidBefore: in.VoidBefore,
 	}
 	if in.Requester != nil {
 		b.Requester = *in.Requester
@@ -202,7 +203,7 @@ func (a *Activities) tier(in DecideInput) incident.Tier {
 	if in.Option.Tier == incident.TierUnknown {
 		return incident.TierUnknown
 	}
-	present, _ := a.Policy.Tier(in.Option.Radius, in.Option.Plan.Reversible(), in.Severity)
+	present, _ := a.Policy.Tier(situation(in.Option, in.Severity, in.Now))
 	return max(in.Option.Tier, present)
 }
 

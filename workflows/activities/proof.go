@@ -59,9 +59,9 @@ func given(at, now time.Time) time.Time {
 	return at.UTC()
 }
 
-// present completes what a decision is judged by with what the ledger knows: who is
-// in command, and since when.
-func (a *Activities) present(ctx context.Context, in DecideInput) (DecideInput, *incident.Person, error) {
+// inCommand completes what a decision is judged by with what the ledger knows: who
+// is in command, and since when.
+func (a *Activities) inCommand(ctx context.Context, in DecideInput) (DecideInput, *incident.Person, error) {
 	chief, since, err := a.commander(ctx, in.Key, in.Commander)
 	if err != nil {
 		return in, nil, err

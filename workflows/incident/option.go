@@ -54,6 +54,11 @@ type BlastRadius struct {
 	Global *Reach `json:"global,omitempty"`
 	// Irreversible are the actions that have no inverse.
 	Irreversible []Reach `json:"irreversible,omitempty"`
+	// What was measured of the services; nil when nobody says how to measure it.
+	TrafficShare *Measured `json:"traffic_share,omitempty"`
+	Customers    *Measured `json:"customers,omitempty"`
+	Replicas     *Measured `json:"replicas,omitempty"`
+	Regions      *Measured `json:"regions,omitempty"`
 }
 
 // PreflightResult says how one preflight check came out. The zero value is
@@ -134,6 +139,9 @@ type Option struct {
 	// Authors made the change that the option undoes, as its sources spell
 	// them. None of them is its sole approver.
 	Authors []string `json:"authors,omitempty"`
+	// SLOBurn is how fast the objectives burned when the option was worked out;
+	// nil when the policy does not ask.
+	SLOBurn *Measured `json:"slo_burn,omitempty"`
 	// Recommended marks at most one option of an incident.
 	Recommended bool `json:"recommended,omitempty"`
 }

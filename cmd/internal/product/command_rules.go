@@ -69,26 +69,6 @@ func (p *program) lint(paths, catalogue []string) error {
 	return nil
 }
 
-func (p *program) policyCommand() *cobra.Command {
-	c := &cobra.Command{Use: "policy", Short: "Check the policy", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	c.AddCommand(&cobra.Command{
-		Use: "check", Short: "Read the policy of the configuration and print its digest", Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			config, err := p.load()
-			if err != nil {
-				return err
-			}
-			rules, err := LoadRules(Config{Policy: config.Policy, Catalogue: config.Catalogue})
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(p.stdout, "policy %s\n", rules.Policy.Digest())
-			return err
-		},
-	})
-	return c
-}
-
 func (p *program) ledgerCommand() *cobra.Command {
 	var file string
 	c := &cobra.Command{Use: "ledger", Short: "Verify and read the ledger", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}

@@ -1,6 +1,7 @@
 package product
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/backout/backout/approvals"
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/runbooks"
+	"github.com/backout/backout/workflows/incident"
 )
 
 // Rules is what people wrote about production: services, runbooks and the
@@ -37,18 +39,42 @@ func LoadRules(c Config) (Rules, error) {
 	if r.Runbooks, err = LoadRunbooks(c.Runbooks); err != nil {
 		return r, err
 	}
-	if c.Policy == "" {
-		r.Policy = approvals.Default()
-		return r, nil
+	if err := checkMetrics(r.Catalogue); err != nil {
+		return r, fmt.Errorf("read catalogue: %w", err)
 	}
-	content, err := os.ReadFile(c.Policy)
+	r.Policy, err = LoadPolicy(c.Policy)
+	return r, err
+}
+
+// LoadPolicy reads a policy; without a file it is the default policy.
+func LoadPolicy(file string) (*approvals.Policy, error) {
+	if file == "" {
+		return approvals.Default(), nil
+	}
+	content, err := os.ReadFile(file)
 	if err != nil {
-		return r, fmt.Errorf("read policy: %w", err)
+		return nil, fmt.Errorf("read policy: %w", err)
 	}
-	if r.Policy, err = approvals.ParsePolicy(approvals.File{Name: c.Policy, Content: content}); err != nil {
-		return r, fmt.Errorf("read policy: %w", err)
+	policy, err := approvals.ParsePolicy(approvals.File{Name: file, Content: content})
+	if err != nil {
+		return nil, fmt.Errorf("read policy: %w", err)
 	}
-	return r, nil
+	return policy, nil
+}
+
+// checkMetrics reports queries of the catalogue that no Prometheus would
+// understand, before an incident finds them.
+func checkMetrics(c *runbooks.Catalogue) error {
+	queries := parser.NewParser(parser.Options{})
+	var errs []error
+	for _, s := range c.Services() {
+		for _, q := range runbooks.LiveQueries(incident.BlastRadius{Services: []incident.Reach{{Name: s.Name}}}, c) {
+			if _, err := queries.ParseExpr(q.Query); err != nil {
+				errs = append(errs, fmt.Errorf("check query for %s of component %q: %w", q.Fact, s.Name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // LoadRunbooks reads runbooks from files and folders.
