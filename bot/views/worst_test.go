@@ -117,7 +117,7 @@ func TestWorstCase(t *testing.T) {
 				require.LessOrEqual(t, utf8.RuneCountInString(body), 65536)
 				require.Contains(t, body, "## Action items", "the last section is still there")
 				var page bytes.Buffer
-				require.NoError(t, views.Console(&page, v))
+				require.NoError(t, views.Console(&page, v, views.Visitor{}))
 				require.NotContains(t, page.String(), "<!channel>")
 			}
 		})
