@@ -138,3 +138,6 @@ func (s *Server) pageWith(w http.ResponseWriter, r *http.Request, status int, po
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes())
 }
+
+// ConsoleURL is the address of an incident's page behind the console's address.
+func ConsoleURL(base, key string) string { return base + "/incidents/" + key }

@@ -50,14 +50,24 @@ type Provider struct {
 }
 
 func (p Provider) check() error {
-	u, err := url.Parse(p.Issuer)
+	if err := CheckIssuer(p.Issuer); err != nil {
+		return err
+	}
+	if p.ClientID == "" || p.ClientSecret == "" {
+		return errors.New("the client ID or its secret is missing")
+	}
+	return nil
+}
+
+// CheckIssuer reports why an address could not be that of a provider: it is https,
+// but for one on this machine.
+func CheckIssuer(issuer string) error {
+	u, err := url.Parse(issuer)
 	switch {
 	case err != nil || u.Host == "":
-		return fmt.Errorf("issuer %q is not an address", p.Issuer)
+		return fmt.Errorf("issuer %q is not an address", issuer)
 	case u.Scheme != "https" && (u.Scheme != "http" || !local(u.Hostname())):
-		return fmt.Errorf("issuer %q is not https", p.Issuer)
-	case p.ClientID == "" || p.ClientSecret == "":
-		return errors.New("the client ID or its secret is missing")
+		return fmt.Errorf("issuer %q is not https", issuer)
 	}
 	return nil
 }
@@ -69,6 +79,7 @@ func local(host string) bool {
 
 // discovered is what a provider says about itself.
 type discovered struct {
+	provider *oidc.Provider
 	config   oauth2.Config
 	verifier *oidc.IDTokenVerifier
 }
@@ -89,6 +100,7 @@ func (l *Login) provider(ctx context.Context) (*discovered, error) {
 		scopes = []string{"email", "profile"}
 	}
 	l.known = &discovered{
+		provider: p,
 		config: oauth2.Config{
 			ClientID: l.opts.Provider.ClientID, ClientSecret: l.opts.Provider.ClientSecret, Endpoint: p.Endpoint(),
 			RedirectURL: strings.TrimSuffix(l.opts.URL, "/") + CallbackPath, Scopes: append([]string{oidc.ScopeOpenID}, scopes...),
@@ -232,9 +244,12 @@ func (l *Login) exchange(ctx context.Context, code string, a attempt) (Session, 
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(a.Nonce)) != 1 {
 		return Session{}, fmt.Errorf("%w: the ID token is for another login", ErrRefused)
 	}
-	var claims claims
+	claims := claims{}
 	if err := id.Claims(&claims); err != nil {
 		return Session{}, fmt.Errorf("%w: read claims: %w", ErrRefused, err)
+	}
+	if err := l.complete(ctx, p, token, id.Subject, claims); err != nil {
+		return Session{}, err
 	}
 	if len(id.Audience) != 1 && claims.text("azp") != l.opts.Provider.ClientID {
 		return Session{}, fmt.Errorf("%w: the ID token is for another client", ErrRefused)
@@ -245,6 +260,41 @@ func (l *Login) exchange(ctx context.Context, code string, a attempt) (Session, 
 	}
 	now := l.opts.Now().UTC()
 	return Session{ID: randomID(), Login: login, Name: claims.text("name"), Issuer: id.Issuer, Subject: id.Subject, At: now, Seen: now}, nil
+}
+
+// complete asks the provider for the claims that the ID token leaves out: some
+// providers tell them at the UserInfo endpoint only. What the ID token says stays.
+// Source: https://openid.net/specs/openid-connect-core-1_0.html#ScopeClaims
+func (l *Login) complete(ctx context.Context, p *discovered, token *oauth2.Token, subject string, c claims) error {
+	name := l.opts.Provider.claim()
+	if _, told := c[name]; told || p.provider.UserInfoEndpoint() == "" {
+		return nil
+	}
+	info, err := p.provider.UserInfo(ctx, oauth2.StaticTokenSource(token))
+	if err != nil {
+		return fmt.Errorf("%w: ask for claims: %w", ErrProvider, err)
+	}
+	if subtle.ConstantTimeCompare([]byte(info.Subject), []byte(subject)) != 1 {
+		return fmt.Errorf("%w: the claims are about somebody else", ErrRefused)
+	}
+	more := claims{}
+	if err := info.Claims(&more); err != nil {
+		return fmt.Errorf("%w: read claims: %w", ErrRefused, err)
+	}
+	for k, v := range more {
+		if _, told := c[k]; !told {
+			c[k] = v
+		}
+	}
+	return nil
+}
+
+// claim is the claim that is the login.
+func (p Provider) claim() string {
+	if p.Claim == "" {
+		return claimEmail
+	}
+	return p.Claim
 }
 
 // claims are those of an ID token.
@@ -270,10 +320,7 @@ func (c claims) yes(name string) bool {
 
 // login is the login of a person who is let in.
 func (p Provider) login(c claims) (string, error) {
-	name := p.Claim
-	if name == "" {
-		name = claimEmail
-	}
+	name := p.claim()
 	login := c.text(name)
 	if login == "" || len(login) > maxLogin || strings.ContainsFunc(login, func(r rune) bool { return !unicode.IsPrint(r) || unicode.IsSpace(r) }) {
 		return "", fmt.Errorf("the claim %q is missing, or is no login", name)

@@ -163,7 +163,8 @@ func TestPeopleWhoAreRefused(t *testing.T) {
 		{"not verified", nil, func(c map[string]any) { c["email_verified"] = false }, login.ErrRefused},
 		{"verification not told", nil, func(c map[string]any) { delete(c, "email_verified") }, login.ErrRefused},
 		{"not verified, and taken", func(p *login.Provider) { p.AllowUnverifiedEmail = true }, func(c map[string]any) { delete(c, "email_verified") }, nil},
-		{"no address", nil, func(c map[string]any) { delete(c, "email") }, login.ErrRefused},
+		{"no address", nil, func(c map[string]any) { delete(c, "email") }, login.ErrProvider},
+		{"an address that is none", nil, func(c map[string]any) { c["email"] = "" }, login.ErrRefused},
 		{"an address with a line break", nil, func(c map[string]any) { c["email"] = "ada@example.com\nbob" }, login.ErrRefused},
 		{"a long address", nil, func(c map[string]any) { c["email"] = strings.Repeat("a", 300) }, login.ErrRefused},
 		{"the domain", func(p *login.Provider) { p.Domains = []string{"Example.com"} }, nil, nil},
@@ -194,6 +195,46 @@ func TestPeopleWhoAreRefused(t *testing.T) {
 			_, _, err := b.get(s.URL + "/begin")
 			if tt.want == nil {
 				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, tt.want)
+			require.Empty(t, b.cookies(), "no session was begun")
+		})
+	}
+}
+
+// Some providers leave claims out of the ID token, and tell them elsewhere.
+func TestClaimsThatAreToldElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		elsewhere map[string]any
+		lie       func(map[string]any)
+		want      error
+	}{
+		{"both", map[string]any{"sub": "subject-of-ada", "email": "ada@example.com", "email_verified": true}, nil, nil},
+		{"not verified", map[string]any{"sub": "subject-of-ada", "email": "ada@example.com"}, nil, login.ErrRefused},
+		{"of somebody else", map[string]any{"sub": "subject-of-bob", "email": "bob@example.com", "email_verified": true}, nil, login.ErrRefused},
+		{"of nobody", map[string]any{"email": "ada@example.com", "email_verified": true}, nil, login.ErrRefused},
+		{"the ID token says that it is not verified", map[string]any{"sub": "subject-of-ada", "email": "ada@example.com", "email_verified": true}, func(c map[string]any) { c["email_verified"] = false }, login.ErrRefused},
+		{"refused", nil, nil, login.ErrProvider},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, nil)
+			s.Provider.Elsewhere = tt.elsewhere
+			s.Provider.Lie = func(c map[string]any) {
+				delete(c, "email")
+				delete(c, "email_verified")
+				if tt.lie != nil {
+					tt.lie(c)
+				}
+			}
+			b := s.browser(t)
+			who, _, err := b.get(s.URL + "/begin")
+			if tt.want == nil {
+				require.NoError(t, err)
+				require.Equal(t, "ada@example.com", who.Login)
 				return
 			}
 			require.ErrorIs(t, err, tt.want)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +35,9 @@ type Provider struct {
 	URL string
 	// Lie changes the claims of the next ID tokens; nil changes none.
 	Lie func(claims map[string]any)
+	// Elsewhere are claims that are told at the UserInfo endpoint; nil makes it
+	// refuse.
+	Elsewhere map[string]any
 	// Now is the clock of its tokens.
 	Now func() time.Time
 
@@ -55,6 +59,7 @@ func NewProvider(tb testing.TB) *Provider {
 	mux.HandleFunc("GET /auth", p.authorize)
 	mux.HandleFunc("POST /token", p.token)
 	mux.HandleFunc("GET /keys", p.keys)
+	mux.HandleFunc("GET /userinfo", p.userInfo)
 	server := httptest.NewServer(mux)
 	tb.Cleanup(server.Close)
 	p.URL = server.URL
@@ -64,6 +69,7 @@ func NewProvider(tb testing.TB) *Provider {
 func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request) {
 	answer(w, map[string]any{
 		"issuer": p.URL, "authorization_endpoint": p.URL + "/auth", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
+		"userinfo_endpoint":                     p.URL + "/userinfo",
 		"id_token_signing_alg_values_supported": []string{"RS256"},
 	})
 }
@@ -118,6 +124,15 @@ func (p *Provider) keys(w http.ResponseWriter, _ *http.Request) {
 	answer(w, map[string]any{"keys": []any{map[string]any{
 		"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "1", "n": encode(p.key.N.Bytes()), "e": encode(big.NewInt(int64(p.key.E)).Bytes()),
 	}}})
+}
+
+// userInfo tells whoever has an access token.
+func (p *Provider) userInfo(w http.ResponseWriter, r *http.Request) {
+	if p.Elsewhere == nil || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
+		http.Error(w, "insufficient_scope", http.StatusForbidden)
+		return
+	}
+	answer(w, p.Elsewhere)
 }
 
 func (p *Provider) sign(claims map[string]any) string {
