@@ -96,11 +96,16 @@ func newGatehouse(t *testing.T, provider func(redirect string) login.Provider) *
 	return g
 }
 
-// guarded begins an incident that offers the guarded option, and waits for it.
+// guarded begins an incident that offers the guarded option.
 func guarded(t *testing.T) string {
 	t.Helper()
+	return guardedIn(t, "")
+}
+
+func guardedIn(t *testing.T, channel string) string {
+	t.Helper()
 	p := page(unique("Q"), "first", incident.PageTriggered)
-	p.Service, p.Title = guardedService, "orders: half of all writes fail"
+	p.Service, p.Channel, p.Title = guardedService, channel, "orders: half of all writes fail"
 	_, err := bot.NewGateway(temporalClient).Page(within(t), p)
 	require.NoError(t, err)
 	key := incident.Key(p.Source, p.IncidentID)

@@ -1,6 +1,7 @@
 package bot_test
 
 import (
+	"encoding/json"
 	"html"
 	"io"
 	"net/http"
@@ -11,11 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slack-go/slack"
 	"github.com/stretchr/testify/require"
 
 	"github.com/backout/backout/bot"
 	"github.com/backout/backout/bot/login"
 	"github.com/backout/backout/bot/login/logintest"
+	"github.com/backout/backout/bot/views"
 	"github.com/backout/backout/workflows/incident"
 )
 
@@ -393,4 +396,26 @@ func TestLoginsThatFailSayWhy(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Equal(t, "text/javascript; charset=utf-8", response.Header.Get("Content-Type"))
 	require.Contains(t, script, "navigator.credentials")
+}
+
+// Slack alone reaches no plan that needs a second proof: there is no button for it,
+// and what an old card or a typed command sends is denied.
+func TestSlackReachesNoGuardedPlan(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	key := guardedIn(t, o.channel)
+	ts := o.card(key)
+	old, err := json.Marshal([]slack.Block{slack.NewActionBlock("decide", slack.NewButtonBlockElement("approve:1",
+		views.Ref{Key: key, Option: "o2", Digest: planDigest("o2"), Revision: 1}.Encode(), slack.NewTextBlockObject(slack.PlainTextType, "Approve", false, false)))})
+	require.NoError(t, err)
+	o.click("U0ADA", ts, "approve:1", old)
+	o.told("U0ADA", "You can not decide this")
+	o.slash("U0BOB", "approve "+key+" o2 "+incident.ShortDigest(planDigest("o2")))
+	o.told("U0BOB", "You can not decide this")
+	o.slash("U0BOB", "approve "+key+" o2")
+	o.told("U0BOB", "https://backout.example.com"+approvePath(key)+"?plan=")
+	for _, d := range viewOf(t, o.gateway, key).Decisions {
+		require.Equal(t, incident.OutcomeDenied, d.Outcome)
+		require.Nil(t, d.StepUp)
+	}
 }

@@ -64,7 +64,8 @@ func newSite(t *testing.T, change func(*login.Options)) *site {
 	var err error
 	s.Store, err = login.OpenStore(t.Context(), filepath.Join(t.TempDir(), "login.db"))
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Store.Close()) })
+	own := s.Store
+	t.Cleanup(func() { require.NoError(t, own.Close()) })
 	s.Keys, err = login.LoadOrCreateKeys(filepath.Join(t.TempDir(), "login.key"))
 	require.NoError(t, err)
 	o := login.Options{

@@ -97,14 +97,26 @@ func OpenSharedStore(ctx context.Context, address string) (*Store, error) {
 	if err != nil {
 		return nil, errors.New("open passkeys: the address of the database can not be read")
 	}
-	return prepare(ctx, &Store{db: db})
+	// Bots that start at once would trip over each other: PostgreSQL looks whether a
+	// table exists, and creates it, in two steps.
+	return prepare(ctx, &Store{db: db}, "SELECT pg_advisory_xact_lock("+sharedLock+")")
 }
 
-func prepare(ctx context.Context, s *Store) (*Store, error) {
-	for _, statement := range schema {
-		if _, err := s.db.ExecContext(ctx, statement); err != nil {
-			return nil, errors.Join(fmt.Errorf("open passkeys: %w", err), s.db.Close())
+// sharedLock is the number of the advisory lock, of no meaning.
+const sharedLock = "8420736582"
+
+// prepare makes the tables that are missing, after the statements of the database.
+func prepare(ctx context.Context, s *Store, before ...string) (*Store, error) {
+	err := s.together(ctx, "open passkeys", func(tx *sql.Tx) error {
+		for _, statement := range append(before, schema...) {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.db.Close())
 	}
 	return s, nil
 }
