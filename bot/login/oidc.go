@@ -72,6 +72,16 @@ func CheckIssuer(issuer string) error {
 	return nil
 }
 
+// Reach asks a provider about itself, and changes nothing.
+func Reach(ctx context.Context, issuer string) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	if _, err := oidc.NewProvider(oidc.ClientContext(ctx, &http.Client{Timeout: providerTimeout}), issuer); err != nil {
+		return fmt.Errorf("%w: %w", ErrProvider, err)
+	}
+	return nil
+}
+
 func local(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

@@ -248,6 +248,8 @@ func TestAProviderThatIsAway(t *testing.T) {
 	s := newSite(t, func(o *login.Options) { o.Provider.Issuer = "http://127.0.0.1:1" })
 	_, _, err := s.browser(t).get(s.URL + "/begin")
 	require.ErrorIs(t, err, login.ErrProvider)
+	require.ErrorIs(t, login.Reach(t.Context(), "http://127.0.0.1:1"), login.ErrProvider)
+	require.NoError(t, login.Reach(t.Context(), s.Provider.URL))
 }
 
 func TestSessions(t *testing.T) {

@@ -51,3 +51,13 @@ func openPasskeys(ctx context.Context, c Config) (*login.Store, error) {
 	}
 	return store, nil
 }
+
+// checkLogin looks at what the first login needs, and creates nothing.
+func checkLogin(ctx context.Context, c Config) error {
+	if _, err := secret("OpenID Connect client secret", c.Login.OIDC.ClientSecretFile); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	return login.Reach(ctx, c.Login.OIDC.Issuer)
+}

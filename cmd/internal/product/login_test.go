@@ -43,6 +43,32 @@ func TestLoginConfigIsReadStrictly(t *testing.T) {
 	}
 }
 
+func TestOpenLogin(t *testing.T) {
+	t.Parallel()
+	path := write(t, "backout.yaml", loginConfig)
+	c, err := LoadConfig(path, nil)
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(c.Data, 0o700))
+	s := &Server{}
+	_, err = s.openLogin(t.Context(), c)
+	require.ErrorContains(t, err, "read OpenID Connect client secret")
+	require.Error(t, checkLogin(t.Context(), c))
+	require.NoError(t, os.WriteFile(c.Login.OIDC.ClientSecretFile, []byte("canary"), 0o600))
+	entry, err := s.openLogin(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, "id.example.com", entry.Issuer())
+	require.NoError(t, s.Stop(t.Context()))
+
+	c.Login.DatabaseURLFile = write(t, "address", "postgres://backout:canary@127.0.0.1:1/none?connect_timeout=1")
+	_, err = s.openLogin(t.Context(), c)
+	require.ErrorContains(t, err, "login.database_url_file")
+	require.NotContains(t, err.Error(), "canary")
+
+	entry, err = s.openLogin(t.Context(), Config{})
+	require.NoError(t, err)
+	require.Nil(t, entry, "no login is a choice")
+}
+
 func TestLoginCommands(t *testing.T) {
 	t.Parallel()
 	path := write(t, "backout.yaml", loginConfig)
