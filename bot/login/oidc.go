@@ -236,8 +236,7 @@ func (l *Login) exchange(ctx context.Context, code string, a attempt) (Session, 
 	ctx = oidc.ClientContext(ctx, l.opts.Client)
 	token, err := p.config.Exchange(ctx, code, oauth2.VerifierOption(a.Verifier))
 	if err != nil {
-		var answered *oauth2.RetrieveError
-		if errors.As(err, &answered) {
+		if answered, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 			// Its text is the provider's answer, which may quote the code.
 			return Session{}, fmt.Errorf("%w: the provider did not take the code: %.40q", ErrRefused, answered.ErrorCode)
 		}

@@ -270,16 +270,16 @@ func TestSessions(t *testing.T) {
 		{"a day's work", func(s *site, b browser) {
 			for range 10 {
 				s.Clock.pass(50 * time.Minute)
-				b.get(s.URL + "/who")
+				_, _, _ = b.get(s.URL + "/who") // It ends on the way.
 			}
 		}, true},
 		{"ended", func(s *site, b browser) {
 			_, _, err := b.get(s.URL + "/end")
 			require.NoError(b.t, err)
 		}, true},
-		{"tampered", func(s *site, b browser) { b.spoil(func(v string) string { return v[:40] + flip(v[40:41]) + v[41:] }) }, true},
-		{"cut", func(s *site, b browser) { b.spoil(func(v string) string { return v[:20] }) }, true},
-		{"emptied", func(s *site, b browser) { b.spoil(func(string) string { return "e30" }) }, true},
+		{"tampered", func(_ *site, b browser) { b.spoil(func(v string) string { return v[:40] + flip(v[40:41]) + v[41:] }) }, true},
+		{"cut", func(_ *site, b browser) { b.spoil(func(v string) string { return v[:20] }) }, true},
+		{"emptied", func(_ *site, b browser) { b.spoil(func(string) string { return "e30" }) }, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

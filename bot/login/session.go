@@ -54,6 +54,7 @@ func (l *Login) cookie(name, value string, life time.Duration) *http.Cookie {
 	if value == "" || age <= 0 {
 		value, age = "", -1
 	}
+	//nolint:gosec // G124: without https, which is on this machine only, browsers would drop a Secure cookie.
 	return &http.Cookie{Name: l.cookieName(name), Value: value, Path: "/", MaxAge: age, Secure: l.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
 }
 

@@ -80,11 +80,13 @@ func Start(tb testing.TB) *Browser {
 		_ = command.Process.Kill()
 		<-ended
 		// Its helpers write to the profile until they notice.
+		looks := time.NewTicker(pause)
+		defer looks.Stop()
 		for range 100 {
 			if os.RemoveAll(profile) == nil {
 				return
 			}
-			time.Sleep(pause)
+			<-looks.C
 		}
 	})
 	b := &Browser{tb: tb, answers: map[int]chan message{}}
@@ -192,12 +194,21 @@ func (b *Browser) try(method string, params, into any) error {
 // until waits for what becomes true without a signal.
 func (b *Browser) until(what string, done func() bool) {
 	b.tb.Helper()
-	for end := time.Now().Add(patience); !done(); {
-		if time.Now().After(end) {
-			b.tb.Fatalf("waited %s in vain until %s", patience, what)
-		}
-		time.Sleep(pause)
+	if !b.within(done) {
+		b.tb.Fatalf("waited %s in vain until %s", patience, what)
 	}
+}
+
+// within looks again and again, and reports whether it became true in time.
+func (*Browser) within(done func() bool) bool {
+	looks := time.NewTicker(pause)
+	defer looks.Stop()
+	for end := time.Now().Add(patience); !done(); <-looks.C {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // Open goes to an address and waits until the page is there.
@@ -250,15 +261,9 @@ func (b *Browser) WaitText(want string) {
 	b.tb.Helper()
 	quoted, err := json.Marshal(want)
 	require.NoError(b.tb, err)
-	seen := ""
-	for end := time.Now().Add(patience); ; time.Sleep(pause) {
-		if b.eval("document.body !== null && document.readyState === 'complete' && document.body.innerText.includes("+string(quoted)+")") == "true" {
-			return
-		}
-		if time.Now().After(end) {
-			seen = b.eval("location.href + ' ' + document.body.innerText")
-			b.tb.Fatalf("waited in vain for %q, and saw %s", want, seen)
-		}
+	there := "document.body !== null && document.readyState === 'complete' && document.body.innerText.includes(" + string(quoted) + ")"
+	if !b.within(func() bool { return b.eval(there) == "true" }) {
+		b.tb.Fatalf("waited in vain for %q, and saw %s", want, b.eval("location.href + ' ' + document.body.innerText"))
 	}
 }
 
