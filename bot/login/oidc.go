@@ -94,12 +94,14 @@ type discovered struct {
 	verifier *oidc.IDTokenVerifier
 }
 
-// provider asks the provider about itself, until it has answered once.
+// provider asks the provider about itself, until it has answered once. Nobody waits
+// for somebody else's question: a provider that hangs would make a queue.
 func (l *Login) provider(ctx context.Context) (*discovered, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.known != nil {
-		return l.known, nil
+	known := l.known
+	l.mu.Unlock()
+	if known != nil {
+		return known, nil
 	}
 	p, err := oidc.NewProvider(oidc.ClientContext(ctx, l.opts.Client), l.opts.Provider.Issuer)
 	if err != nil {
@@ -109,7 +111,7 @@ func (l *Login) provider(ctx context.Context) (*discovered, error) {
 	if scopes == nil {
 		scopes = []string{"email", "profile"}
 	}
-	l.known = &discovered{
+	known = &discovered{
 		provider: p,
 		config: oauth2.Config{
 			ClientID: l.opts.Provider.ClientID, ClientSecret: l.opts.Provider.ClientSecret, Endpoint: p.Endpoint(),
@@ -117,7 +119,10 @@ func (l *Login) provider(ctx context.Context) (*discovered, error) {
 		},
 		verifier: p.Verifier(&oidc.Config{ClientID: l.opts.Provider.ClientID, Now: l.opts.Now}),
 	}
-	return l.known, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known = known
+	return known, nil
 }
 
 // attempt is one login that was begun. It is in a cookie of the browser that
