@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/backout/backout/bot/login"
 	"github.com/backout/backout/workflows/incident"
 )
 
@@ -129,7 +130,8 @@ func loopback(address string) bool {
 }
 
 // authenticated answers only those who have access, and no request that a page
-// of another origin made a browser send.
+// of another origin made a browser send. The console takes sessions where there is
+// a login, and tokens where there is none.
 func (s *Server) authenticated(via incident.Via, next func(w http.ResponseWriter, r *http.Request, who incident.Actor)) http.HandlerFunc {
 	crossOrigin := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -137,7 +139,12 @@ func (s *Server) authenticated(via incident.Via, next func(w http.ResponseWriter
 			s.refuse(w, r, http.StatusForbidden, err)
 			return
 		}
-		login, err := s.opts.Access.login(r)
+		if via == incident.ViaConsole && s.opts.Login != nil {
+			// Tokens are for programs: a browser keeps them for ever.
+			s.withSession(w, r, func(w http.ResponseWriter, r *http.Request, seen login.Session) { next(w, r, actorOf(seen)) })
+			return
+		}
+		name, err := s.opts.Access.login(r)
 		if err != nil {
 			if via == incident.ViaConsole {
 				w.Header().Set("WWW-Authenticate", `Basic realm="Backout: any name, and your token as the password", charset="UTF-8"`)
@@ -145,6 +152,6 @@ func (s *Server) authenticated(via incident.Via, next func(w http.ResponseWriter
 			s.refuse(w, r, http.StatusUnauthorized, err)
 			return
 		}
-		next(w, r, incident.Actor{Via: via, Login: login})
+		next(w, r, incident.Actor{Via: via, Login: name})
 	}
 }

@@ -41,6 +41,9 @@ type DecideCall struct {
 	Answer     incident.Answer `json:"answer"`
 	Reason     string          `json:"reason,omitempty"`
 	BreakGlass bool            `json:"break_glass,omitempty"`
+	// StepUp is the second proof that this server checked itself. It is in no
+	// body: nobody can claim it.
+	StepUp *incident.StepUp `json:"-"`
 }
 
 // CommandCall is the body of POST /api/v1/command.
@@ -166,7 +169,7 @@ func (s *Server) apiDecide(ctx context.Context, who incident.Actor, body []byte)
 func (s *Server) decide(ctx context.Context, who incident.Actor, c DecideCall) (incident.Result, error) {
 	return s.opts.Gateway.Decide(ctx, c.Key, incident.DecideRequest{
 		DecisionID: ownID(who, c.DecisionID), OptionID: c.OptionID, PlanDigest: c.PlanDigest, Revision: c.Revision, Actor: who,
-		Answer: c.Answer, Reason: c.Reason, BreakGlass: c.BreakGlass, At: s.opts.Now().UTC(),
+		Answer: c.Answer, Reason: c.Reason, BreakGlass: c.BreakGlass, At: s.opts.Now().UTC(), StepUp: c.StepUp,
 	})
 }
 

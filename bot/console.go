@@ -14,17 +14,18 @@ import (
 )
 
 // routeConsole serves the pages with which people see and decide when Slack is
-// down. They hold no scripts.
+// down. They hold no scripts but one, which asks a passkey.
 func (s *Server) routeConsole(mux *http.ServeMux) {
 	mux.HandleFunc("GET /incidents", s.authenticated(incident.ViaConsole, s.consoleList))
 	mux.HandleFunc("GET /incidents/{source}/{id}", s.authenticated(incident.ViaConsole, s.consolePage))
 	mux.HandleFunc("POST /incidents/{source}/{id}/decide", s.authenticated(incident.ViaConsole, s.consoleDecide))
 	mux.HandleFunc("POST /incidents/{source}/{id}/command", s.authenticated(incident.ViaConsole, s.consoleCommand))
+	s.routeStepUp(mux)
 }
 
 func keyIn(r *http.Request) string { return r.PathValue("source") + "/" + r.PathValue("id") }
 
-func (s *Server) consoleList(w http.ResponseWriter, r *http.Request, _ incident.Actor) {
+func (s *Server) consoleList(w http.ResponseWriter, r *http.Request, who incident.Actor) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.waits.call)
 	defer cancel()
 	list, err := s.opts.Gateway.List(ctx)
@@ -33,10 +34,10 @@ func (s *Server) consoleList(w http.ResponseWriter, r *http.Request, _ incident.
 		return
 	}
 	open, _ := readAll(ctx, s.opts.Gateway, list)
-	s.page(w, r, http.StatusOK, func(out io.Writer) error { return views.ConsoleList(out, open) })
+	s.page(w, r, http.StatusOK, func(out io.Writer) error { return views.ConsoleList(out, open, s.visitor(who)) })
 }
 
-func (s *Server) consolePage(w http.ResponseWriter, r *http.Request, _ incident.Actor) {
+func (s *Server) consolePage(w http.ResponseWriter, r *http.Request, who incident.Actor) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.waits.call)
 	defer cancel()
 	v, err := s.opts.Gateway.View(ctx, keyIn(r))
@@ -44,7 +45,7 @@ func (s *Server) consolePage(w http.ResponseWriter, r *http.Request, _ incident.
 		s.consoleTrouble(w, r, err)
 		return
 	}
-	s.page(w, r, http.StatusOK, func(out io.Writer) error { return views.Console(out, v) })
+	s.page(w, r, http.StatusOK, func(out io.Writer) error { return views.Console(out, v, s.visitor(who)) })
 }
 
 func (s *Server) consoleDecide(w http.ResponseWriter, r *http.Request, who incident.Actor) {
@@ -112,8 +113,19 @@ func (s *Server) consoleTrouble(w http.ResponseWriter, r *http.Request, err erro
 	s.page(w, r, statusOf(err), func(out io.Writer) error { return views.ConsoleSaid(out, words, "/incidents") })
 }
 
+// What the pages may do. They load nothing and are framed nowhere; one kind runs
+// the console's script.
+const (
+	pagePolicy     = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	scriptedPolicy = pagePolicy + "; script-src 'self'"
+)
+
 // page writes HTML that may load nothing, run nothing and be framed nowhere.
 func (s *Server) page(w http.ResponseWriter, r *http.Request, status int, render func(io.Writer) error) {
+	s.pageWith(w, r, status, pagePolicy, render)
+}
+
+func (s *Server) pageWith(w http.ResponseWriter, r *http.Request, status int, policy string, render func(io.Writer) error) {
 	var b bytes.Buffer
 	if err := render(&b); err != nil {
 		s.opts.Log.ErrorContext(r.Context(), "render page", "path", r.URL.Path, "error", err)
@@ -121,8 +133,11 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request, status int, render
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+	w.Header().Set("Content-Security-Policy", policy)
 	w.Header().Set("Referrer-Policy", "same-origin")
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes())
 }
+
+// ConsoleURL is the address of an incident's page behind the console's address.
+func ConsoleURL(base, key string) string { return base + "/incidents/" + key }

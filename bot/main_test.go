@@ -137,6 +137,9 @@ func standIn(ctx workflow.Context, in incident.IncidentInput) error {
 			if p.Service != "" {
 				v.Service = p.Service
 			}
+			if p.Service == guardedService && len(v.Options) == 1 {
+				v.Options = append(v.Options, guardedOption())
+			}
 			return keep("page"+p.EventID, incident.Result{Outcome: incident.OutcomeAccepted})
 		},
 		incident.UpdateDecide: func(ctx workflow.Context, q incident.DecideRequest) (incident.Result, error) {
@@ -160,12 +163,14 @@ func standIn(ctx workflow.Context, in incident.IncidentInput) error {
 				r = incident.Result{Outcome: incident.OutcomeStale}
 			case approved != "":
 				r = incident.Result{Outcome: incident.OutcomeLate, By: approved}
+			case q.OptionID == guardedOption().ID && q.Answer == incident.AnswerApprove && (q.StepUp == nil || q.StepUp.PlanDigest != q.PlanDigest):
+				r = incident.Result{Outcome: incident.OutcomeDenied, Reason: "it needs a second proof"}
 			case q.Answer == incident.AnswerRefuse:
 				r = incident.Result{Outcome: incident.OutcomeRefused}
 			default:
 				approved = q.Actor.String()
 			}
-			v.Decisions = append(v.Decisions, incident.Decision{ID: q.DecisionID, OptionID: q.OptionID, Answer: q.Answer, Actor: q.Actor, Outcome: r.Outcome, Reason: q.Reason, BreakGlass: q.BreakGlass})
+			v.Decisions = append(v.Decisions, incident.Decision{ID: q.DecisionID, OptionID: q.OptionID, Answer: q.Answer, Actor: q.Actor, Outcome: r.Outcome, Reason: q.Reason, BreakGlass: q.BreakGlass, StepUp: q.StepUp})
 			return keep("decide"+q.DecisionID, r)
 		},
 		incident.UpdateCommand: func(ctx workflow.Context, q incident.CommandRequest) (incident.Result, error) {

@@ -78,7 +78,7 @@ func openWithin(t *testing.T, o bot.Options, socket bool, wait, answer time.Dura
 	t.Cleanup(func() { directories.Delete(channel) })
 	o.Slack = &bot.SlackOptions{
 		API: api, SigningSecret: f.SigningSecret(), Command: "/rollback", Services: func() []string { return []string{"cart", "checkout"} },
-		Colleague: directory.Colleague,
+		Colleague: directory.Colleague, Console: "https://backout.example.com",
 	}
 	if o.Gateway == nil {
 		o.Gateway = bot.NewGateway(temporalClient)

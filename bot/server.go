@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/backout/backout/bot/login"
 	"github.com/backout/backout/workflows/incident"
 )
 
@@ -88,6 +89,10 @@ type Options struct {
 	Slack *SlackOptions
 	// Access says who may use the API and the console; nil refuses everybody.
 	Access *Access
+	// Login is how people log in to the console, where it is configured: then the
+	// console takes no tokens. Nil leaves the console to Access, and no plan that
+	// needs a second proof can be approved.
+	Login *login.Login
 	// Metrics serves /metrics; nil serves none.
 	Metrics http.Handler
 	// Services are the catalogue's names. An API declaration of another service
@@ -145,6 +150,7 @@ func newServer(o Options, w waits) (*Server, error) {
 	}
 	s.routeAPI(mux)
 	s.routeConsole(mux)
+	s.routeLogin(mux)
 	s.handler = s.watched(mux)
 	return s, nil
 }

@@ -46,6 +46,9 @@ type SlackOptions struct {
 	// KeyAt is the key of the incident whose card is that message, empty if it
 	// is none. Nil means that cards are found by the incidents' own views.
 	KeyAt func(ctx context.Context, channel, ts string) (string, error)
+	// Console is the address of the console, where plans that need a second proof
+	// are approved. Empty means that there is no login, and no link to it.
+	Console string
 }
 
 // desk answers what people do in Slack, the same over HTTP and Socket Mode.
@@ -170,6 +173,9 @@ func (d *desk) obey(ctx context.Context, o order, who person) (card *views.Card,
 
 // onIncident does what was typed to one incident.
 func (d *desk) onIncident(ctx context.Context, o order, v incident.View, who person) (*views.Card, bool) {
+	if d.Console != "" {
+		v.ConsoleURL = ConsoleURL(d.Console, v.Key)
+	}
 	if verb, ok := verbs[o.verb]; ok {
 		q := incident.CommandRequest{CommandID: who.id, Verb: verb, Actor: who.actor, Reason: reason(o.rest), At: d.now().UTC()}
 		if wrong := names(o, &q); wrong != "" {

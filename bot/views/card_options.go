@@ -83,6 +83,9 @@ func optionText(v incident.View, o incident.Option) string {
 		line("%s", Mrkdwn(move(a), 120))
 	}
 	line("*Decides:* %s (%s)", Mrkdwn(decider(o.Tier, optionService(v, o)), 100), o.Tier)
+	if needsStepUp(o) {
+		line("🔑 *With a passkey,* in the console; a click in Slack does not count")
+	}
 	takes := "time unknown"
 	if o.ExpectedTime > 0 {
 		takes = "about " + span(o.ExpectedTime)
@@ -191,6 +194,9 @@ func optionButtons(v incident.View, o incident.Option, index int, primary bool) 
 		return nil
 	}
 	ref := Ref{Key: v.Key, Option: o.ID, Digest: o.Digest, Revision: v.Revision}.Encode()
+	if needsStepUp(o) {
+		return []*slack.ButtonBlockElement{stepUpButton(v, o, index, ref), button(fmt.Sprintf("%s:%d", ActionRefuse, index), "Refuse "+Plain(o.ID, 20), ref)}
+	}
 	approve := button(fmt.Sprintf("%s:%d", ActionApprove, index), "Approve "+Plain(o.ID, 20), ref)
 	refuse := button(fmt.Sprintf("%s:%d", ActionRefuse, index), "Refuse "+Plain(o.ID, 20), ref)
 	if approve == nil || refuse == nil {
@@ -234,6 +240,9 @@ func Preview(v incident.View, o incident.Option) Card {
 		slack.NewTextBlockObject(slack.MarkdownType, optionText(v, o), false, true),
 	}, nil, slack.SectionBlockOptionBlockID("option"))
 	intro := new(runs).text("An approval counts for exactly one plan. This is it; press the button to approve it.")
+	if needsStepUp(o) {
+		intro = new(runs).text("This plan is approved with a passkey, in the console. Nothing was done here.")
+	}
 	if buttons == nil {
 		intro = new(runs).text("Nobody can approve this option now.")
 	}

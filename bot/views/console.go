@@ -12,6 +12,9 @@ import (
 //go:embed console.html.tmpl
 var consoleSource string
 
+//go:embed console_login.html.tmpl
+var loginSource string
+
 var consolePage = template.Must(template.New("console").Funcs(template.FuncMap{
 	"plain":     func(s string) string { return Plain(s, 2*maxLine) },
 	"clock":     clock,
@@ -31,18 +34,29 @@ var consolePage = template.Must(template.New("console").Funcs(template.FuncMap{
 	"rollback":  rollbackHeadline,
 	"verdict":   verdictWords,
 	"sli":       sliLine,
-}).Parse(consoleSource))
+	"stepup":    needsStepUp,
+	"approve":   ApprovePath,
+	"state":     state,
+	"target":    target,
+	"moment":    moment,
+	"decideds":  decideds,
+}).Parse(consoleSource + loginSource))
+
+// Visitor is who looks at a page; zero where that is not shown.
+type Visitor struct{ Login, Name string }
 
 // Console writes the page of one incident: HTML without scripts, with a form
-// for each answer, so that people can decide when Slack is down.
-func Console(w io.Writer, v incident.View) error {
+// for each answer, so that people can decide when Slack is down. An option that
+// needs a second proof has a link to its own page instead.
+func Console(w io.Writer, v incident.View, who Visitor) error {
 	err := consolePage.ExecuteTemplate(w, "incident", struct {
+		Visitor  Visitor
 		View     incident.View
 		Likely   *incident.Suspect
 		Deciding bool
 		Verbs    []incident.Verb
 		Path     string
-	}{v, likely(v), v.Phase == incident.PhaseDeciding || v.Phase == incident.PhaseStuck, verbs(v.Phase), "/incidents/" + v.Key})
+	}{who, v, likely(v), v.Phase == incident.PhaseDeciding || v.Phase == incident.PhaseStuck, verbs(v.Phase), "/incidents/" + v.Key})
 	if err != nil {
 		return fmt.Errorf("render incident %q: %w", v.Key, err)
 	}
@@ -50,8 +64,12 @@ func Console(w io.Writer, v incident.View) error {
 }
 
 // ConsoleList writes the page of all open incidents.
-func ConsoleList(w io.Writer, list []incident.View) error {
-	if err := consolePage.ExecuteTemplate(w, "list", list); err != nil {
+func ConsoleList(w io.Writer, list []incident.View, who Visitor) error {
+	err := consolePage.ExecuteTemplate(w, "list", struct {
+		Visitor Visitor
+		List    []incident.View
+	}{who, list})
+	if err != nil {
 		return fmt.Errorf("render incidents: %w", err)
 	}
 	return nil

@@ -122,12 +122,12 @@ func TestConsole(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var b bytes.Buffer
-			require.NoError(t, views.Console(&b, v))
+			require.NoError(t, views.Console(&b, v, views.Visitor{}))
 			golden(t, "console-"+name+".html", b.Bytes())
 		})
 	}
 	var b bytes.Buffer
-	require.NoError(t, views.ConsoleList(&b, []incident.View{deciding()}))
+	require.NoError(t, views.ConsoleList(&b, []incident.View{deciding()}, views.Visitor{}))
 	golden(t, "console-list.html", b.Bytes())
 	b.Reset()
 	require.NoError(t, views.ConsoleSaid(&b, "<script>", "/incidents/pagerduty/Q1"))

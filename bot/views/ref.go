@@ -27,6 +27,9 @@ const (
 	ActionHelp    = "help"
 	ActionStatus  = "status"
 	ActionPick    = "pick"
+	// ActionConsole is a link to the page where a plan is approved with a second
+	// proof. A click on it changes nothing.
+	ActionConsole = "console"
 )
 
 // Callback IDs of the modals.

@@ -124,8 +124,19 @@ func TestWorstCase(t *testing.T) {
 				require.LessOrEqual(t, utf8.RuneCountInString(body), 65536)
 				require.Contains(t, body, "## Action items", "the last section is still there")
 				var page bytes.Buffer
-				require.NoError(t, views.Console(&page, v))
+				require.NoError(t, views.Console(&page, v, views.Visitor{}))
+				v.ConsoleURL = "https://backout.example.com/incidents/" + v.Key
+				for i := range v.Options {
+					v.Options[i].StepUp = true
+					require.NoError(t, views.ConsoleStepUp(&page, v, v.Options[i], views.StepUp{Configured: true, Visitor: views.Visitor{Login: v.Title, Name: v.Title}}))
+				}
+				require.NoError(t, views.ConsoleLogin(&page, v.Title, v.Title, ""))
+				require.NoError(t, views.ConsolePasskeys(&page, views.Visitor{Login: v.Title}, []views.PasskeyLine{{Name: v.Title}}, true, views.Ask{}, ""))
 				require.NotContains(t, page.String(), "<!channel>")
+				c = views.NewCard(v)
+				valid(t, c)
+				require.Less(t, characters(t, c), views.MaxMessage)
+				valid(t, views.Preview(v, v.Options[3]))
 			}
 		})
 	}

@@ -123,10 +123,13 @@ type Option struct {
 	Title string `json:"title"`
 	Plan  Plan   `json:"plan"`
 	// Digest is the plan's digest, what people approve.
-	Digest       string        `json:"digest"`
-	Radius       BlastRadius   `json:"radius"`
-	Tier         Tier          `json:"tier"`
-	TierReason   string        `json:"tier_reason"`
+	Digest     string      `json:"digest"`
+	Radius     BlastRadius `json:"radius"`
+	Tier       Tier        `json:"tier"`
+	TierReason string      `json:"tier_reason"`
+	// StepUp says that the policy counts an approval of this tier only with a
+	// second proof, which is given in the console.
+	StepUp       bool          `json:"step_up,omitempty"`
 	Rung         Rung          `json:"rung"`
 	Suspect      *Suspect      `json:"suspect,omitempty"`
 	ExpectedTime time.Duration `json:"expected_time"`

@@ -69,6 +69,9 @@ func (p *program) doctor(ctx context.Context) error {
 	if c.Temporal.Address != "" {
 		check("Temporal at "+c.Temporal.Address, dialTCP(ctx, c.Temporal.Address))
 	}
+	if c.Login.configured() {
+		check("login at "+c.Login.OIDC.Issuer, checkLogin(ctx, c))
+	}
 	check("ledger", checkLedger(ctx, filepath.Join(c.Data, LedgerFile)))
 	if rules.Catalogue != nil {
 		doctorRecorded(ctx, rules, reached, check)

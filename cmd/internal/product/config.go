@@ -32,6 +32,7 @@ type Config struct {
 	GitHub    GitHubConfig    `yaml:"github"`
 	Evidence  EvidenceConfig  `yaml:"evidence"`
 	API       APIConfig       `yaml:"api"`
+	Login     LoginConfig     `yaml:"login"`
 	People    []PersonConfig  `yaml:"people"`
 	Catalogue []string        `yaml:"catalogue"`
 	Runbooks  []string        `yaml:"runbooks"`
@@ -211,6 +212,7 @@ func (c *Config) defaults(folder string) {
 	}
 	set(&c.Temporal.CodecKeyFile, filepath.Join(c.Data, "codec.key"))
 	set(&c.API.TokensFile, filepath.Join(c.Data, "api-tokens"))
+	c.Login.defaults(c.Data, abs)
 	for _, p := range []*string{
 		&c.Temporal.APIKeyFile, &c.Temporal.CodecKeyFile, &c.Temporal.TLS.CertFile, &c.Temporal.TLS.KeyFile, &c.Temporal.TLS.CAFile,
 		&c.Slack.BotTokenFile, &c.Slack.SigningSecretFile, &c.Slack.AppTokenFile, &c.PagerDuty.TokenFile, &c.GitHub.TokenFile,
@@ -263,6 +265,9 @@ func (c *Config) validate() error {
 	}
 	if c.GitHub.TokenFile != "" && strings.Count(c.GitHub.PostmortemRepo, "/") != 1 {
 		bad("github.postmortem_repo is %q, want owner/name", c.GitHub.PostmortemRepo)
+	}
+	if err := c.Login.validate(c.URL); err != nil {
+		errs = append(errs, err)
 	}
 	seen := map[string]bool{}
 	for _, p := range c.People {

@@ -32,6 +32,9 @@ func (s *Server) listen(ctx context.Context, o Options, rules Rules, v vendors, 
 			return err
 		}
 		options.Access = access
+		if options.Login, err = s.openLogin(ctx, o.Config); err != nil {
+			return err
+		}
 		if len(v.webhookSecrets) > 0 {
 			options.Webhooks = map[string]bot.Webhook{string(incident.SourcePagerDuty): pagerDutyWebhook(v.webhookSecrets, o.Config.PagerDuty.severities())}
 		}
@@ -39,6 +42,9 @@ func (s *Server) listen(ctx context.Context, o Options, rules Rules, v vendors, 
 			options.Slack = &bot.SlackOptions{
 				API: v.slack, SigningSecret: v.signingSecret, Command: o.Config.Slack.Command, Services: options.Services, KeyAt: v.keyAt,
 				Colleague: v.colleague,
+			}
+			if options.Login != nil {
+				options.Slack.Console = o.Config.URL
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	slackgo "github.com/slack-go/slack"
 
+	"github.com/backout/backout/bot"
 	"github.com/backout/backout/bot/views"
 	"github.com/backout/backout/integrations/github"
 	"github.com/backout/backout/integrations/pagerduty"
@@ -131,6 +132,9 @@ func (v *vendors) openSlack(c Config, catalogue *runbooks.Catalogue, log *slog.L
 		channel, err := slack.NewChannel(slack.Options{
 			API: v.slack,
 			Render: func(view incident.View) ([]slackgo.Block, string) {
+				if c.Login.configured() {
+					view.ConsoleURL = bot.ConsoleURL(c.URL, view.Key)
+				}
 				card := views.NewCard(view)
 				return card.Blocks, card.Text
 			},
