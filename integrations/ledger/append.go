@@ -28,6 +28,7 @@ func (l *Ledger) Append(ctx context.Context, e incident.Entry) (incident.Recorde
 	if err != nil {
 		return incident.Recorded{}, fmt.Errorf("append entry %q: %w", e.ID, err)
 	}
+	l.appended()
 	if err := l.publish(ctx); err != nil {
 		return incident.Recorded{}, fmt.Errorf("append entry %q: %w", e.ID, err)
 	}

@@ -198,7 +198,7 @@ func (l *Ledger) VerifyAgainst(ctx context.Context, from io.Reader) (Report, err
 	}
 	var report Report
 	c := copyChain{}
-	torn := false
+	torn, again := false, false
 	for report.First == nil {
 		r, err := in.next()
 		if errors.Is(err, io.EOF) {
@@ -217,6 +217,14 @@ func (l *Ledger) VerifyAgainst(ctx context.Context, from io.Reader) (Report, err
 		if c.count == 0 && r.Seq > 1 {
 			report.Notes = append(report.Notes, fmt.Sprintf("The copy begins with entry %d.", r.Seq))
 			c.last = row{seq: r.Seq - 1, hash: r.Prev}
+		}
+		if got := r.row(); c.count > 0 && got.seq <= c.last.seq && got.hash == got.digest() {
+			// A delivery whose answer was lost comes again.
+			again = true
+			if report.First, err = l.compare(ctx, got); err != nil {
+				return Report{}, err
+			}
+			continue
 		}
 		c.add(r.row())
 		if c.first == nil {
@@ -237,6 +245,9 @@ func (l *Ledger) VerifyAgainst(ctx context.Context, from io.Reader) (Report, err
 	}
 	if torn {
 		report.Notes = append(report.Notes, "A line of the copy is unreadable, and no entry is missing: a write was cut short and repeated.")
+	}
+	if again {
+		report.Notes = append(report.Notes, "The copy has entries more than once, and every time the same.")
 	}
 	end, err := l.End(ctx)
 	if err != nil {
