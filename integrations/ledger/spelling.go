@@ -68,3 +68,7 @@ func escapeAt(s string) (rune, bool) {
 func unprintable(r rune) bool {
 	return r != '\n' && r != '\t' && r <= 0xffff && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
+
+// Printable is text with everything escaped that a terminal may act on, for
+// programs that print entries.
+func Printable(s string) string { return spell(s) }

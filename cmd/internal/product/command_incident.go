@@ -174,7 +174,7 @@ func (p *program) showCommand() *cobra.Command {
 			return err
 		}
 		if asJSON {
-			return json.NewEncoder(p.stdout).Encode(v)
+			return printJSON(p.stdout, v)
 		}
 		return printView(p.stdout, v)
 	}}

@@ -31,6 +31,7 @@ type Config struct {
 	PagerDuty PagerDutyConfig `yaml:"pagerduty"`
 	GitHub    GitHubConfig    `yaml:"github"`
 	Evidence  EvidenceConfig  `yaml:"evidence"`
+	Ledger    LedgerConfig    `yaml:"ledger"`
 	API       APIConfig       `yaml:"api"`
 	People    []PersonConfig  `yaml:"people"`
 	Catalogue []string        `yaml:"catalogue"`
@@ -215,6 +216,7 @@ func (c *Config) defaults(folder string) {
 	} {
 		abs(p)
 	}
+	c.Ledger.defaults(c.Data, abs)
 	for _, list := range [][]string{c.PagerDuty.WebhookSecretFiles, c.Catalogue, c.Runbooks} {
 		for i := range list {
 			abs(&list[i])
@@ -261,6 +263,7 @@ func (c *Config) validate() error {
 	if c.GitHub.TokenFile != "" && strings.Count(c.GitHub.PostmortemRepo, "/") != 1 {
 		bad("github.postmortem_repo is %q, want owner/name", c.GitHub.PostmortemRepo)
 	}
+	c.Ledger.validate(bad)
 	seen := map[string]bool{}
 	for _, p := range c.People {
 		if seen[p.ID] {

@@ -23,7 +23,6 @@ import (
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/integrations/evidence"
 	_ "github.com/backout/backout/integrations/install" // The kinds of inverse.
-	"github.com/backout/backout/integrations/ledger"
 	"github.com/backout/backout/runbooks"
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
@@ -119,7 +118,7 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	s.Gateway = bot.NewGateway(s.Client)
 	if o.Role != RoleBot {
-		if err := s.startWorker(ctx, o, rules, vendors); err != nil {
+		if err := s.startWorker(ctx, o, rules, vendors, registry); err != nil {
 			return nil, err
 		}
 	}
@@ -185,7 +184,7 @@ func identity(r Role) string {
 }
 
 // startWorker opens what holds production credentials, and begins to work.
-func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vendors) error {
+func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vendors, registry prometheus.Registerer) error {
 	var systems []driver.System
 	for _, sc := range o.Config.Systems {
 		systems = append(systems, driver.System{Name: sc.Name, Type: sc.Type, Decode: sc.Settings.Decode})
@@ -195,11 +194,10 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 		return err
 	}
 	s.closers = append(s.closers, func(context.Context) error { return set.Close() })
-	led, err := ledger.Open(ctx, filepath.Join(o.Config.Data, LedgerFile))
+	led, err := s.openLedger(ctx, o, registry)
 	if err != nil {
 		return err
 	}
-	s.closers = append(s.closers, func(context.Context) error { return led.Close() })
 	store, err := openEvidence(ctx, o.Config)
 	if err != nil {
 		return err
