@@ -58,7 +58,7 @@ func ConsoleList(w io.Writer, list []incident.View) error {
 
 // ConsoleSaid writes what one person is told after a form was sent.
 func ConsoleSaid(w io.Writer, words, back string) error {
-	err := consolePage.ExecuteTemplate(w, "said", struct{ Words, Back string }{words, back})
+	err := consolePage.ExecuteTemplate(w, "said", struct{ Words, Back string }{plainLines(words, maxSection), back})
 	if err != nil {
 		return fmt.Errorf("render answer: %w", err)
 	}
