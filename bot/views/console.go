@@ -30,6 +30,12 @@ var consolePage = template.Must(template.New("console").Funcs(template.FuncMap{
 	"rollback":  rollbackHeadline,
 	"verdict":   verdictWords,
 	"sli":       sliLine,
+	"glass": func(v incident.View) string {
+		if d, broken := brokenGlass(v); broken {
+			return glassWords(d)
+		}
+		return ""
+	},
 }).Parse(consoleSource))
 
 // Console writes the page of one incident: HTML without scripts, with a form

@@ -303,6 +303,12 @@ func inIssues(t *testing.T, text string) {
 	title, body := views.Postmortem(attack.Poison(harmless, text))
 	requireMarkdown(t, title, body)
 	require.Equal(t, headings(plain), headings(body))
+
+	due := harmless.PagedAt
+	_, plain = views.Review(harmless, due)
+	title, body = views.Review(attack.Poison(harmless, text), due)
+	requireMarkdown(t, title, "<!-- backout: pagerduty/Q1 -->\n"+body)
+	require.Equal(t, headings(plain), headings(body))
 }
 
 func TestTextStaysText(t *testing.T) {
