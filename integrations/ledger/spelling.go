@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 )
 
 // escapeBytes is the length of \uXXXX.
@@ -12,7 +13,8 @@ const escapeBytes = 6
 
 // spell writes text so that no terminal, pager or spreadsheet acts on it:
 // control characters, line separators and invisible or direction-changing
-// characters become \uXXXX. Line feed and tab stay. It can be taken back by
+// characters become \uXXXX, those above U+FFFF as a pair of surrogates. Line feed and
+// tab stay. It can be taken back by
 // unspell whatever the text was: a backslash that begins such an escape already
 // is escaped itself.
 func spell(s string) string {
@@ -21,8 +23,10 @@ func spell(s string) string {
 	}
 	var b strings.Builder
 	for i, r := range s {
-		_, escaped := escapeAt(s[i:])
-		switch {
+		escaped := escapeAt(s[i:]) != nil
+		switch high, low := utf16.EncodeRune(r); {
+		case unprintable(r) && r > 0xffff:
+			_, _ = fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
 		case unprintable(r), escaped:
 			_, _ = fmt.Fprintf(&b, `\u%04x`, r)
 		default:
@@ -39,9 +43,9 @@ func unspell(s string) string {
 	}
 	var b strings.Builder
 	for i := 0; i < len(s); {
-		if r, ok := escapeAt(s[i:]); ok {
-			b.WriteRune(r)
-			i += escapeBytes
+		if e := escapeAt(s[i:]); e != nil {
+			b.WriteRune(e.is)
+			i += e.length
 			continue
 		}
 		b.WriteByte(s[i])
@@ -50,23 +54,43 @@ func unspell(s string) string {
 	return b.String()
 }
 
-// escapeAt is the character whose escape s begins with, if it is one that spell
-// writes.
-func escapeAt(s string) (rune, bool) {
+// escape is one escape as spell writes it.
+type escape struct {
+	is     rune
+	length int
+}
+
+// escapeAt is the escape that s begins with, if spell writes such a one.
+func escapeAt(s string) *escape {
+	first, ok := hexAt(s)
+	switch {
+	case !ok:
+		return nil
+	case utf16.IsSurrogate(first):
+		second, ok := hexAt(s[escapeBytes:])
+		if r := utf16.DecodeRune(first, second); ok && r != unicode.ReplacementChar && unprintable(r) {
+			return &escape{r, 2 * escapeBytes}
+		}
+		return nil
+	case first == '\\' || unprintable(first):
+		return &escape{first, escapeBytes}
+	default:
+		return nil
+	}
+}
+
+// hexAt reads \uXXXX in lower case.
+func hexAt(s string) (rune, bool) {
 	if len(s) < escapeBytes || s[0] != '\\' || s[1] != 'u' || strings.ToLower(s[:escapeBytes]) != s[:escapeBytes] {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(s[2:escapeBytes], 16, 16)
-	if err != nil || !unprintable(rune(n)) && n != '\\' {
-		return 0, false
-	}
-	return rune(n), true
+	return rune(n), err == nil
 }
 
-// unprintable reports whether spell escapes a character. Those above U+FFFF stay:
-// no escape of six bytes names them.
+// unprintable reports whether spell escapes a character.
 func unprintable(r rune) bool {
-	return r != '\n' && r != '\t' && r <= 0xffff && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+	return r != '\n' && r != '\t' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
 // Printable is text with everything escaped that a terminal may act on, for

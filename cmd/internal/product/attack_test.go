@@ -24,7 +24,7 @@ func answering(t *testing.T, text string) (env []string) {
 	v := attack.Poison(attack.Incident(incident.PhaseDeciding), text)
 	v.Severity, v.Phase = incident.Severity(text), incident.Phase(text)
 	answers := map[string]any{
-		"view": v, "list": bot.ListAnswer{Incidents: []bot.Listed{{Key: text, Service: text, Severity: incident.Severity(text), Phase: incident.Phase(text)}}},
+		"view": v, "list": bot.ListAnswer{Incidents: []bot.Summary{{Key: text, Service: text, Severity: incident.Severity(text), Phase: incident.Phase(text)}}},
 		"declare": bot.DeclareAnswer{Key: text}, "decide": incident.Result{Outcome: incident.OutcomeDenied, Reason: text},
 		"command": incident.Result{Outcome: incident.Outcome(text), Reason: text},
 	}
