@@ -165,7 +165,7 @@ func TestAPIWithoutTemporal(t *testing.T) {
 func TestConsole(t *testing.T) {
 	t.Parallel()
 	_, h, _ := serve(t, bot.Options{Access: access(t)})
-	key := begin(t, bot.NewGateway(temporalClient), "")
+	key := begin(t, bot.NewGateway(temporalClient, bot.Unsigned{}), "")
 	basic := func() http.Header {
 		r, err := http.NewRequestWithContext(within(t), http.MethodGet, h.URL, nil)
 		require.NoError(t, err)
@@ -191,7 +191,7 @@ func TestConsole(t *testing.T) {
 	cross.Set("Origin", "https://evil.example")
 	status, _ = send(t, http.MethodPost, h.URL+"/incidents/"+key+"/decide", cross, body)
 	require.Equal(t, http.StatusForbidden, status)
-	require.Empty(t, viewOf(t, bot.NewGateway(temporalClient), key).Decisions)
+	require.Empty(t, viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key).Decisions)
 
 	status, page = send(t, http.MethodPost, h.URL+"/incidents/"+key+"/decide", form, body)
 	require.Equal(t, http.StatusOK, status)
@@ -201,5 +201,5 @@ func TestConsole(t *testing.T) {
 	require.Contains(t, page, "the answer to take_command")
 	status, _ = send(t, http.MethodPost, h.URL+"/incidents/"+key+"/decide", form, "option_id=o1")
 	require.Equal(t, http.StatusBadRequest, status)
-	require.Equal(t, incident.Actor{Via: incident.ViaConsole, Login: "ada"}, viewOf(t, bot.NewGateway(temporalClient), key).Decisions[0].Actor)
+	require.Equal(t, incident.Actor{Via: incident.ViaConsole, Login: "ada"}, viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key).Decisions[0].Actor)
 }

@@ -42,7 +42,7 @@ const (
 func stubbed(t testing.TB, temporal *DeafTemporal) *Server {
 	t.Helper()
 	s, err := NewServer(Options{
-		Gateway: NewGateway(temporal),
+		Gateway: NewGateway(temporal, Unsigned{}),
 		Webhooks: map[string]Webhook{"pagerduty": {
 			Verify: func(http.Header, []byte) error { return nil },
 			Parse: func([]byte) (incident.Page, bool, error) {

@@ -17,7 +17,7 @@ import (
 
 func TestPagesInAnyOrderAreOneIncident(t *testing.T) {
 	t.Parallel()
-	g := bot.NewGateway(temporalClient)
+	g := bot.NewGateway(temporalClient, bot.Unsigned{})
 	id := unique("Q")
 	var pages []incident.Page
 	for range 8 {
@@ -50,7 +50,7 @@ func TestPagesInAnyOrderAreOneIncident(t *testing.T) {
 
 func TestPagesAboutIncidentsThatAreNotOpen(t *testing.T) {
 	t.Parallel()
-	g := bot.NewGateway(temporalClient)
+	g := bot.NewGateway(temporalClient, bot.Unsigned{})
 
 	unknown := unique("Q")
 	r, err := g.Page(within(t), page(unknown, "e1", incident.PageResolved))
@@ -99,7 +99,7 @@ func decision(id string, a incident.Answer) incident.DecideRequest {
 
 func TestTwoPeopleAtOnceAreOneDecision(t *testing.T) {
 	t.Parallel()
-	g := bot.NewGateway(temporalClient)
+	g := bot.NewGateway(temporalClient, bot.Unsigned{})
 	key := begin(t, g, "")
 	people := []string{"ada", "bob"}
 	outcomes, errs := make([]incident.Outcome, len(people)), make([]error, len(people))
@@ -124,7 +124,7 @@ func TestTwoPeopleAtOnceAreOneDecision(t *testing.T) {
 
 func TestGatewayRefusesWhatCanNotBeTaken(t *testing.T) {
 	t.Parallel()
-	g := bot.NewGateway(temporalClient)
+	g := bot.NewGateway(temporalClient, bot.Unsigned{})
 	noID := page("Q1", "", incident.PageTriggered)
 	badKey := page("Q 1/../x", "e1", incident.PageTriggered)
 	for _, p := range []incident.Page{{}, noID, badKey} {
@@ -153,12 +153,12 @@ func TestGatewayWithoutTemporal(t *testing.T) {
 	require.NotErrorIs(t, err, bot.ErrInvalid)
 	require.NotErrorIs(t, err, bot.ErrNoIncident)
 	require.Error(t, g.Check(ctx))
-	require.NoError(t, bot.NewGateway(temporalClient).Check(within(t)))
+	require.NoError(t, bot.NewGateway(temporalClient, bot.Unsigned{}).Check(within(t)))
 }
 
 func TestListAndView(t *testing.T) {
 	t.Parallel()
-	g := bot.NewGateway(temporalClient)
+	g := bot.NewGateway(temporalClient, bot.Unsigned{})
 	key := begin(t, g, "C1")
 	require.Equal(t, key, viewOf(t, g, key).Key)
 	eventually(t, "the list shows the incident with its facts", func() bool {

@@ -106,7 +106,7 @@ func guardedIn(t *testing.T, channel string) string {
 	t.Helper()
 	p := page(unique("Q"), "first", incident.PageTriggered)
 	p.Service, p.Channel, p.Title = guardedService, channel, "orders: half of all writes fail"
-	_, err := bot.NewGateway(temporalClient).Page(within(t), p)
+	_, err := bot.NewGateway(temporalClient, bot.Unsigned{}).Page(within(t), p)
 	require.NoError(t, err)
 	key := incident.Key(p.Source, p.IncidentID)
 	t.Cleanup(func() {

@@ -68,7 +68,7 @@ func TestSlowBodiesAreCutOff(t *testing.T) {
 	w := usualWaits()
 	w.body = 50 * time.Millisecond
 	s, err := newServer(Options{
-		Gateway: NewGateway(temporal), Access: (&Access{}).WithLocal("operator"), Webhooks: map[string]Webhook{"pagerduty": {
+		Gateway: NewGateway(temporal, Unsigned{}), Access: (&Access{}).WithLocal("operator"), Webhooks: map[string]Webhook{"pagerduty": {
 			Verify: func(http.Header, []byte) error { return nil },
 			Parse:  func([]byte) (incident.Page, bool, error) { return incident.Page{}, true, nil },
 		}},
@@ -109,7 +109,7 @@ func TestLongAnswersAreNotCutOff(t *testing.T) {
 	t.Parallel()
 	w := usualWaits()
 	w.body, w.call = 20*time.Millisecond, 200*time.Millisecond
-	s, err := newServer(Options{Gateway: NewGateway(&DeafTemporal{}), Access: (&Access{}).WithLocal("operator")}, w)
+	s, err := newServer(Options{Gateway: NewGateway(&DeafTemporal{}, Unsigned{}), Access: (&Access{}).WithLocal("operator")}, w)
 	require.NoError(t, err)
 	h := httptest.NewServer(s)
 	t.Cleanup(func() {
@@ -186,7 +186,7 @@ func TestNothingIsDoneByElimination(t *testing.T) {
 			for _, key := range tt.listed {
 				list = append(list, Summary{Key: key})
 			}
-			read, whole := readAll(t.Context(), NewGateway(temporal), list)
+			read, whole := readAll(t.Context(), NewGateway(temporal, Unsigned{}), list)
 			s := stubbed(t, &DeafTemporal{})
 			v, choice, err := s.desk.among(parse("take"), person{channel: "C1", thread: tt.thread}, read, whole)
 			require.ErrorIs(t, err, tt.err)
@@ -200,7 +200,7 @@ func TestNothingIsDoneByElimination(t *testing.T) {
 func TestAnswersAreInert(t *testing.T) {
 	t.Parallel()
 	s, err := NewServer(Options{
-		Gateway: NewGateway(&DeafTemporal{Refuses: true}), Access: (&Access{}).WithLocal("operator"),
+		Gateway: NewGateway(&DeafTemporal{Refuses: true}, Unsigned{}), Access: (&Access{}).WithLocal("operator"),
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }),
 	})
 	require.NoError(t, err)
@@ -226,7 +226,7 @@ func TestAnswersAreInert(t *testing.T) {
 func TestCallsAreSmall(t *testing.T) {
 	t.Parallel()
 	temporal := &DeafTemporal{}
-	s, err := NewServer(Options{Gateway: NewGateway(temporal), Access: (&Access{}).WithLocal("operator")})
+	s, err := NewServer(Options{Gateway: NewGateway(temporal, Unsigned{}), Access: (&Access{}).WithLocal("operator")})
 	require.NoError(t, err)
 	large := strings.Repeat("x", maxCall)
 	for path, request := range map[string]struct{ contentType, body string }{

@@ -71,7 +71,7 @@ func TestTheSameWebhooksAreOneIncident(t *testing.T) {
 		bodies = append(bodies, pagerEvent(id, fmt.Sprintf("%s-e%d", id, i), kind, at.Add(time.Duration(i)*time.Second)))
 	}
 	flood(t, h.URL, bodies, 200)
-	require.Len(t, viewOf(t, bot.NewGateway(temporalClient), key).Timeline, len(bodies), "each event once")
+	require.Len(t, viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key).Timeline, len(bodies), "each event once")
 	eventually(t, "the workflow is listed", func() bool { return runs(t, key) > 0 })
 	require.Equal(t, 1, runs(t, key))
 
@@ -79,7 +79,7 @@ func TestTheSameWebhooksAreOneIncident(t *testing.T) {
 	flood(t, h.URL, bodies, 35)
 	require.NoError(t, temporalClient.GetWorkflow(within(t), incident.WorkflowID(key), "").Get(within(t), nil))
 	flood(t, h.URL, bodies, 35)
-	v := viewOf(t, bot.NewGateway(temporalClient), key)
+	v := viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key)
 	require.Len(t, v.Timeline, len(bodies), "each event once")
 	require.Equal(t, 1, runs(t, key))
 }
@@ -136,7 +136,7 @@ func post(t *testing.T, address string, header http.Header, body string) int {
 func deaf(t *testing.T, o bot.Options, haste time.Duration) (*office, *bot.DeafTemporal) {
 	t.Helper()
 	temporal := &bot.DeafTemporal{}
-	o.Gateway = bot.NewGateway(temporal)
+	o.Gateway = bot.NewGateway(temporal, bot.Unsigned{})
 	return openWithin(t, o, false, haste, haste), temporal
 }
 

@@ -262,7 +262,7 @@ func unreachable(t *testing.T) *bot.Gateway {
 	c, err := client.NewLazyClient(client.Options{HostPort: "127.0.0.1:1", Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler))})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	return bot.NewGateway(c)
+	return bot.NewGateway(c, bot.Unsigned{})
 }
 
 func viewOf(t *testing.T, g *bot.Gateway, key string) incident.View {

@@ -81,7 +81,7 @@ func openWithin(t *testing.T, o bot.Options, socket bool, wait, answer time.Dura
 		Colleague: directory.Colleague, Console: "https://backout.example.com",
 	}
 	if o.Gateway == nil {
-		o.Gateway = bot.NewGateway(temporalClient)
+		o.Gateway = bot.NewGateway(temporalClient, bot.Unsigned{})
 	}
 	s, h, log := serveWithin(t, o, wait, answer)
 	if !socket {
@@ -95,7 +95,7 @@ func openWithin(t *testing.T, o bot.Options, socket bool, wait, answer time.Dura
 // card posts the incident's card and returns its timestamp.
 func (o *office) card(key string) string {
 	o.t.Helper()
-	card := views.NewCard(viewOf(o.t, bot.NewGateway(temporalClient), key))
+	card := views.NewCard(viewOf(o.t, bot.NewGateway(temporalClient, bot.Unsigned{}), key))
 	_, ts, err := o.api.PostMessageContext(within(o.t), o.channel, slack.MsgOptionBlocks(card.Blocks...), slack.MsgOptionText(card.Text, false))
 	require.NoError(o.t, err)
 	return ts

@@ -57,7 +57,7 @@ func serveWithin(t *testing.T, o bot.Options, wait, answer time.Duration) (*bot.
 		o.Log = slog.New(slog.NewTextHandler(j, nil))
 	}
 	if o.Gateway == nil {
-		o.Gateway = bot.NewGateway(temporalClient)
+		o.Gateway = bot.NewGateway(temporalClient, bot.Unsigned{})
 	}
 	s, err := bot.NewServerWithin(o, wait, answer)
 	require.NoError(t, err)
@@ -161,7 +161,7 @@ func TestForgedPagesStartNothing(t *testing.T) {
 		status, _ := send(t, http.MethodPost, h.URL+"/webhooks/pagerduty", nil, id+" e1")
 		require.Equal(t, http.StatusUnauthorized, status)
 	}
-	_, err := bot.NewGateway(temporalClient).View(within(t), "pagerduty/"+id)
+	_, err := bot.NewGateway(temporalClient, bot.Unsigned{}).View(within(t), "pagerduty/"+id)
 	require.ErrorIs(t, err, bot.ErrNoIncident)
 }
 
@@ -175,7 +175,7 @@ func TestAcknowledgedPageIsInTemporal(t *testing.T) {
 		if i == 0 {
 			require.Equal(t, want, body)
 		}
-		v := viewOf(t, bot.NewGateway(temporalClient), "pagerduty/"+id)
+		v := viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), "pagerduty/"+id)
 		require.Len(t, v.Timeline, 1)
 	}
 }
@@ -204,7 +204,7 @@ func TestHealth(t *testing.T) {
 
 func TestIncompleteServersAreRefused(t *testing.T) {
 	t.Parallel()
-	g := bot.NewGateway(temporalClient)
+	g := bot.NewGateway(temporalClient, bot.Unsigned{})
 	for name, o := range map[string]bot.Options{
 		"no gateway":        {},
 		"unverified hook":   {Gateway: g, Webhooks: map[string]bot.Webhook{"x": {Parse: func([]byte) (incident.Page, bool, error) { return incident.Page{}, false, nil }}}},

@@ -274,7 +274,7 @@ func TestSlowAnswersFollow(t *testing.T) {
 func TestSlackWithoutTemporal(t *testing.T) {
 	t.Parallel()
 	o := openWithin(t, bot.Options{Gateway: unreachable(t)}, false, haste, haste)
-	up := bot.NewGateway(temporalClient)
+	up := bot.NewGateway(temporalClient, bot.Unsigned{})
 	key := begin(t, up, o.channel)
 	ts := o.card(key)
 	t.Run("button", func(t *testing.T) {

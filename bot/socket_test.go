@@ -47,7 +47,7 @@ func TestSocketLeavesUnacknowledgedWhatIsNotRecorded(t *testing.T) {
 	t.Parallel()
 	o := openWithin(t, bot.Options{Gateway: unreachable(t)}, true, haste, haste)
 	runSocket(t, o)
-	ts := o.card(begin(t, bot.NewGateway(temporalClient), o.channel))
+	ts := o.card(begin(t, bot.NewGateway(temporalClient, bot.Unsigned{}), o.channel))
 	require.False(t, o.click("U0ADA", ts, "approve:0", nil).Acked)
 	o.told("U0ADA", "could not record this in time")
 }

@@ -85,7 +85,7 @@ func TestStepUpInABrowser(t *testing.T) {
 	b.Click("form[data-ceremony] button")
 	b.WaitText("Nothing was done. Try again.")
 	picture(t, b, "plan-refused-by-the-device")
-	require.Empty(t, viewOf(t, bot.NewGateway(temporalClient), key).Decisions)
+	require.Empty(t, viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key).Decisions)
 
 	b.Verified(authenticator, true)
 	b.Open(page)
@@ -97,7 +97,7 @@ func TestStepUpInABrowser(t *testing.T) {
 	b.WaitText("starts the rollback")
 	picture(t, b, "approved")
 
-	decisions := viewOf(t, bot.NewGateway(temporalClient), key).Decisions
+	decisions := viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key).Decisions
 	require.Len(t, decisions, 1)
 	require.Equal(t, incident.OutcomeApproved, decisions[0].Outcome)
 	require.Equal(t, person.Email, decisions[0].Actor.Login)

@@ -170,7 +170,7 @@ func TestStepUp(t *testing.T) {
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, body, "starts the rollback")
 
-	decisions := viewOf(t, bot.NewGateway(temporalClient), key).Decisions
+	decisions := viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key).Decisions
 	require.Len(t, decisions, 1)
 	d := decisions[0]
 	require.Equal(t, incident.Actor{Via: incident.ViaConsole, Login: "ada@example.com"}, d.Actor)
@@ -184,7 +184,7 @@ func TestStepUp(t *testing.T) {
 	status, body = v.post(path, form)
 	require.Equal(t, http.StatusConflict, status)
 	require.Contains(t, body, "sent before")
-	require.Len(t, viewOf(t, bot.NewGateway(temporalClient), key).Decisions, 1)
+	require.Len(t, viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key).Decisions, 1)
 
 	for _, secret := range []string{logintest.ClientSecret, form.Get("state"), form.Get("credential")} {
 		require.NotContains(t, g.Log.String(), secret)
@@ -303,7 +303,7 @@ func TestStepUpsThatAreRefused(t *testing.T) {
 			status, body := tt.do(v, key)
 			require.Equal(t, tt.status, status, body)
 			require.Contains(t, body, tt.says)
-			require.Empty(t, viewOf(t, bot.NewGateway(temporalClient), key).Decisions, "nothing was decided")
+			require.Empty(t, viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key).Decisions, "nothing was decided")
 		})
 	}
 }
@@ -330,7 +330,7 @@ func TestASecondProofCanNotBeClaimed(t *testing.T) {
 	status, body = send(t, http.MethodPost, g.URL+"/api/v1/decide", asAda(), call+"}")
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, body, "denied")
-	decisions := viewOf(t, bot.NewGateway(temporalClient), key).Decisions
+	decisions := viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key).Decisions
 	require.Len(t, decisions, 2)
 	for _, d := range decisions {
 		require.Nil(t, d.StepUp)

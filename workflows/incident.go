@@ -87,8 +87,10 @@ type incidentRun struct {
 	heardAt time.Time
 	// busy counts the pages to the next level that are under way.
 	busy int
-	// writing says that a postmortem is being written.
+	// writing says that a postmortem is being written, reviewing that the issue
+	// of a review is.
 	writing   bool
+	reviewing bool
 	cancelled bool
 	// updates counts what this run was sent.
 	updates int
@@ -157,6 +159,7 @@ func (r *incidentRun) run(ctx workflow.Context) error {
 	workflow.Go(ctx, r.keepLedger)
 	workflow.Go(ctx, r.keepCalling)
 	workflow.Go(ctx, r.keepPostmortem)
+	workflow.Go(ctx, r.keepReview)
 	workflow.Go(ctx, r.keepLooking)
 	workflow.Go(ctx, r.watchRollback)
 	for {
@@ -176,6 +179,7 @@ func (r *incidentRun) run(ctx workflow.Context) error {
 			if r.settled(ctx, r.movable) {
 				r.state.Pending = r.pending
 				r.state.Unwritten = r.state.Unwritten || r.writing
+				r.state.Unreviewed = r.state.Unreviewed || r.reviewing
 				return workflow.NewContinueAsNewError(ctx, incident.WorkflowIncident, incident.IncidentInput{Key: r.view().Key, State: &r.state})
 			}
 		case r.wanted.finish && r.quiet():
@@ -222,7 +226,7 @@ func (r *incidentRun) awaitWork(ctx workflow.Context) {
 
 // quiet reports whether nothing runs beside the main loop.
 func (r *incidentRun) quiet() bool {
-	return r.rolling == nil && r.busy == 0 && !r.writing && !r.state.Unwritten
+	return r.rolling == nil && r.busy == 0 && !r.writing && !r.state.Unwritten && !r.reviewing && !r.state.Unreviewed
 }
 
 // idle reports whether nothing is in flight and all is written and shown.

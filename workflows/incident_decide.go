@@ -65,6 +65,9 @@ func (r *incidentRun) decide(ctx workflow.Context, q incident.DecideRequest) (in
 	r.changed()
 	switch d.Outcome {
 	case incident.OutcomeApproved:
+		if d.BreakGlass {
+			r.glassBroken(ctx, d)
+		}
 		r.start(ctx, opt, got.Approvers)
 	case incident.OutcomeRefused:
 		r.refuse(opt, d.Person.Name)

@@ -160,6 +160,10 @@ func newWorld(t *testing.T) *world {
 		w.note("WritePostmortem")
 		return incident.PostmortemRef{Number: 7, URL: "https://git.example.com/7"}, nil
 	})
+	on(a.OpenReview, func(_ context.Context, in activities.ReviewInput) (incident.PostmortemRef, error) {
+		w.note("OpenReview " + in.Due.Format(time.DateOnly))
+		return incident.PostmortemRef{Number: 8, URL: "https://git.example.com/8"}, nil
+	})
 	on(a.CaptureEvidence, func(_ context.Context, in activities.EvidenceInput) (incident.Manifest, error) {
 		w.note("CaptureEvidence " + string(in.Phase))
 		if w.evidence != nil {

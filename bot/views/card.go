@@ -31,13 +31,16 @@ const (
 // NewCard is the one card of an incident. It has at most one primary button
 // and stays within Slack's limits whatever the view holds.
 func NewCard(v incident.View) Card {
-	blocks := kept(header(v), status(v), suspect(v))
+	blocks := kept(header(v), glass(v), status(v), suspect(v))
 	blocks = append(blocks, options(v)...)
 	blocks = append(blocks, kept(rollback(v), verdict(v), decisions(v), notes(v), timeline(v), links(v), commands(v))...)
 	return Card{Blocks: blocks, Text: fallback(v)}
 }
 
 func fallback(v incident.View) string {
+	if _, broken := brokenGlass(v); broken {
+		return fmt.Sprintf("%s %s %s (%s)", glassMark, severity(v.Severity), Mrkdwn(about(v), maxLine), Mrkdwn(headline(v), maxLine))
+	}
 	return fmt.Sprintf("%s %s (%s)", severity(v.Severity), Mrkdwn(about(v), maxLine), Mrkdwn(headline(v), maxLine))
 }
 
@@ -235,6 +238,40 @@ func decisions(v incident.View) slack.Block {
 		r.text("\n" + decision(d))
 	}
 	return r.block("decisions")
+}
+
+// glassMark stands where a plan was approved past the policy: red, whatever the
+// colours of the reader's Slack are.
+const glassMark = "🟥 BREAK-GLASS"
+
+// brokenGlass is the newest approval past the policy, if there is one.
+func brokenGlass(v incident.View) (incident.Decision, bool) {
+	for _, d := range slices.Backward(v.Decisions) {
+		if d.BreakGlass && d.Outcome == incident.OutcomeApproved {
+			return d, true
+		}
+	}
+	return incident.Decision{}, false
+}
+
+// glassWords say who broke the glass, and what follows.
+func glassWords(d incident.Decision) string {
+	who := person(d.Person)
+	if who == "" {
+		who = Plain(d.Actor.String(), maxName)
+	}
+	why := Plain(d.Reason, maxLine)
+	return fmt.Sprintf("%s approved %s alone, past the policy, at %s UTC: “%s”. Evidence, lock and ledger were not skipped. It will be reviewed.",
+		who, Plain(d.OptionID, maxName), hms(d.At), orElse(why, "no reason recorded"))
+}
+
+// glass is the banner of an approval past the policy; nil when there was none.
+func glass(v incident.View) slack.Block {
+	d, broken := brokenGlass(v)
+	if !broken {
+		return nil
+	}
+	return new(runs).bold("🟥🟥🟥 BREAK-GLASS 🟥🟥🟥").text("\n" + glassWords(d)).block("break-glass")
 }
 
 // decision is one recorded answer in one line.

@@ -40,6 +40,12 @@ var consolePage = template.Must(template.New("console").Funcs(template.FuncMap{
 	"target":    target,
 	"moment":    moment,
 	"decideds":  decideds,
+	"glass": func(v incident.View) string {
+		if d, broken := brokenGlass(v); broken {
+			return glassWords(d)
+		}
+		return ""
+	},
 }).Parse(consoleSource + loginSource))
 
 // Visitor is who looks at a page; zero where that is not shown.
@@ -77,7 +83,7 @@ func ConsoleList(w io.Writer, list []incident.View, who Visitor) error {
 
 // ConsoleSaid writes what one person is told after a form was sent.
 func ConsoleSaid(w io.Writer, words, back string) error {
-	err := consolePage.ExecuteTemplate(w, "said", struct{ Words, Back string }{words, back})
+	err := consolePage.ExecuteTemplate(w, "said", struct{ Words, Back string }{plainLines(words, maxSection), back})
 	if err != nil {
 		return fmt.Errorf("render answer: %w", err)
 	}

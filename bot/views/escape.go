@@ -63,6 +63,31 @@ func Plain(s string, limit int) string {
 	return cut(b.String(), limit)
 }
 
+// gap parts two columns of words of Backout's own.
+const gap = "  "
+
+// plainLines is what Plain does, with line feeds and columns kept: together at most
+// limit runes. It is for words of Backout's own, which may quote somebody.
+func plainLines(s string, limit int) string {
+	var out []string
+	room := limit
+	for line := range strings.SplitSeq(s, "\n") {
+		left, right, columns := strings.Cut(line, gap)
+		one := Plain(left, room)
+		if columns {
+			one = Plain(one+gap+right, room)
+			if l := Plain(left, room); strings.HasPrefix(one, l+" ") {
+				one = cut(l+gap+one[len(l)+1:], room)
+			}
+		}
+		out = append(out, one)
+		if room -= utf8.RuneCountInString(one) + 1; room <= 0 {
+			break
+		}
+	}
+	return strings.TrimRight(strings.Join(out, "\n"), "\n")
+}
+
 // blank reports whether r shows as nothing but room.
 func blank(r rune) bool {
 	switch r {

@@ -38,7 +38,7 @@ func Menu(command string) Card {
 // Said is a message of plain words, in which nothing is interpreted.
 func Said(words string) Card {
 	return Card{
-		Blocks: []slack.Block{new(runs).text(notEmpty(cut(words, maxSection))).blockOf("said", maxSection)},
+		Blocks: []slack.Block{new(runs).text(notEmpty(plainLines(words, maxSection))).blockOf("said", maxSection)},
 		Text:   notEmpty(Mrkdwn(words, maxSection)),
 	}
 }

@@ -84,6 +84,7 @@ func (l *Ledger) insert(ctx context.Context, asked []*request) error {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
+	l.appended()
 	return l.publish(ctx)
 }
 

@@ -18,6 +18,12 @@
 // the whole chain, or append to it: only a copy of Report.Head that is kept
 // elsewhere shows that.
 //
+// A Relay keeps such a copy: it hands every entry to sinks, a FileSink or a signed
+// WebhookSink, in order and at least once, and never delays nor fails an append.
+// VerifyAgainst and VerifyHead hold the ledger against what was kept elsewhere.
+// Export writes entries that open anywhere, and VerifyExport checks them without
+// the ledger.
+//
 // Several processes may open the same file. The package imports
 // workflows/incident and no other part of Backout; cmd and the wiring of
 // activities import it.

@@ -34,27 +34,34 @@ func readHead(path string) (h Head, found bool, err error) {
 	return h, true, nil
 }
 
-// writeHead replaces the head file, so that a crash leaves the old one or the
-// new one. The caller holds the write lock.
-func writeHead(path string, h Head) (err error) {
-	b, err := json.Marshal(h)
-	if err != nil {
+// writeHead replaces the head file. The caller holds the write lock.
+func writeHead(path string, h Head) error {
+	if err := replaceFile(path+headSuffix, h); err != nil {
 		return fmt.Errorf("write head file: %w", err)
 	}
-	next := path + headSuffix + ".next"
+	return nil
+}
+
+// replaceFile writes a head so that a crash leaves the old one or the new one.
+func replaceFile(path string, h Head) error {
+	b, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	next := path + ".next"
 	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return fmt.Errorf("write head file: %w", err)
+		return err
 	}
 	_, err = f.Write(append(b, '\n'))
 	if err == nil {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("write head file: %w", err)
+		return err
 	}
-	if err := os.Rename(next, path+headSuffix); err != nil {
-		return fmt.Errorf("write head file: %w", err)
+	if err := os.Rename(next, path); err != nil {
+		return err
 	}
 	return syncFolder(filepath.Dir(path))
 }

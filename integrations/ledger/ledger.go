@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // the database driver
@@ -78,6 +80,9 @@ type Ledger struct {
 	read  *sql.DB
 	// group is who waits for the next transaction.
 	group group
+	// listeners are told of every append, and never waited for.
+	mu        sync.Mutex
+	listeners []chan struct{}
 }
 
 // Open opens the ledger at path and creates it when there is none. Its folder
@@ -136,6 +141,33 @@ func (l *Ledger) Close() error {
 		return fmt.Errorf("close ledger %q: %w", l.path, err)
 	}
 	return nil
+}
+
+// listen returns a channel that holds a token after an append.
+func (l *Ledger) listen() chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := make(chan struct{}, 1)
+	l.listeners = append(l.listeners, c)
+	return c
+}
+
+func (l *Ledger) unlisten(c chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.listeners = slices.DeleteFunc(l.listeners, func(have chan struct{}) bool { return have == c })
+}
+
+// appended wakes whoever listens.
+func (l *Ledger) appended() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.listeners {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // private makes the file, if there is none, for its owner only: the record says who

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/backout/backout/approvals"
+	"github.com/backout/backout/approvals/attest/attesttest"
 	"github.com/backout/backout/bot"
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/integrations/drivertest"
@@ -120,10 +121,11 @@ func newRollbacks(tb testing.TB, srv *embedded.Server, plane *controlplane.Plane
 	catalogue, err := runbooks.ParseCatalogue(runbooks.File{Name: "catalog-info.yaml", Content: []byte(services.String())})
 	require.NoError(tb, err)
 
-	p := &rollbacks{gateway: bot.NewGateway(cl), responders: &responders{views: map[string]incident.View{}, changed: make(chan struct{})}}
+	signer, trusted := attesttest.Pair(tb)
+	p := &rollbacks{gateway: bot.NewGateway(cl, signer), responders: &responders{views: map[string]incident.View{}, changed: make(chan struct{})}}
 	w := worker.New(cl, &activities.Activities{
 		Ledger: recorder{led}, Evidence: store, Channel: p.responders, Directory: p.responders, Pager: p.responders,
-		Systems: systems, Catalogue: catalogue, Runbooks: []*runbooks.Runbook{book}, Policy: approvals.Default(), Now: time.Now,
+		Systems: systems, Catalogue: catalogue, Runbooks: []*runbooks.Runbook{book}, Policy: approvals.Default(), Attestations: trusted, Now: time.Now,
 	})
 	require.NoError(tb, w.Start())
 	tb.Cleanup(w.Stop)

@@ -16,6 +16,7 @@ import (
 	sdkworker "go.temporal.io/sdk/worker"
 
 	"github.com/backout/backout/approvals"
+	"github.com/backout/backout/approvals/attest/attesttest"
 	"github.com/backout/backout/bot"
 	"github.com/backout/backout/integrations/ledger"
 	"github.com/backout/backout/runbooks"
@@ -57,8 +58,9 @@ func newProduct(tb testing.TB, srv *embedded.Server) *product {
 	catalogue, err := runbooks.ParseCatalogue()
 	require.NoError(tb, err)
 	v := &vendors{cards: map[string]*card{}}
+	signer, trusted := attesttest.Pair(tb)
 	p := &product{
-		gateway: bot.NewGateway(cl), option: option(tb), vendors: v, watch: newStopwatch(1), answered: map[string]int{},
+		gateway: bot.NewGateway(cl, signer), option: option(tb), vendors: v, watch: newStopwatch(1), answered: map[string]int{},
 	}
 
 	w := sdkworker.New(cl, incident.TaskQueue, sdkworker.Options{Interceptors: []interceptor.WorkerInterceptor{p.watch}})
@@ -66,7 +68,7 @@ func newProduct(tb testing.TB, srv *embedded.Server) *product {
 	w.RegisterActivityWithOptions(&quick{
 		Activities: &activities.Activities{
 			Ledger: recorder{led}, Channel: v, Directory: v, Pager: v,
-			Catalogue: catalogue, Policy: approvals.Default(), Now: time.Now,
+			Catalogue: catalogue, Policy: approvals.Default(), Attestations: trusted, Now: time.Now,
 		},
 		option: p.option,
 	}, activity.RegisterOptions{})
@@ -159,6 +161,14 @@ func (r recorder) Get(ctx context.Context, id string) (incident.Entry, bool, err
 		return incident.Entry{}, false, nil
 	}
 	return rec.Entry, err == nil, err
+}
+
+func (r recorder) Of(ctx context.Context, key string, kind incident.EventKind) (entries []incident.Entry, err error) {
+	records, err := r.Kind(ctx, key, kind)
+	for _, rec := range records {
+		entries = append(entries, rec.Entry)
+	}
+	return entries, err
 }
 
 func option(tb testing.TB) incident.Option {

@@ -84,6 +84,14 @@ func (a audit) Get(ctx context.Context, id string) (incident.Entry, bool, error)
 	return rec.Entry, err == nil, err
 }
 
+func (a audit) Of(ctx context.Context, key string, kind incident.EventKind) (entries []incident.Entry, err error) {
+	records, err := a.Kind(ctx, key, kind)
+	for _, r := range records {
+		entries = append(entries, r.Entry)
+	}
+	return entries, err
+}
+
 // blobs takes evidence and keeps none.
 type blobs struct{ world world }
 

@@ -19,6 +19,7 @@ import (
 	sdkworker "go.temporal.io/sdk/worker"
 
 	"github.com/backout/backout/approvals"
+	"github.com/backout/backout/approvals/attest/attesttest"
 	"github.com/backout/backout/bot"
 	"github.com/backout/backout/integrations/ledger"
 	"github.com/backout/backout/runbooks"
@@ -64,7 +65,8 @@ func startProduct(t *testing.T, scenarios []scenario) *product {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, led.Close()) })
 
-	p := &product{client: c, gateway: bot.NewGateway(c), world: world{scenes: map[string]*scene{}}}
+	signer, trusted := attesttest.Pair(t)
+	p := &product{client: c, gateway: bot.NewGateway(c, signer), world: world{scenes: map[string]*scene{}}}
 	for _, s := range scenarios {
 		p.world.scenes[s.name] = newScene(s.name)
 	}
@@ -73,8 +75,9 @@ func startProduct(t *testing.T, scenarios []scenario) *product {
 	worker.RegisterWorkflows(w)
 	w.RegisterActivityWithOptions(&hurried{&activities.Activities{
 		Ledger: audit{led, p.world}, Evidence: blobs{p.world}, Channel: v, Directory: v, Systems: p.world,
-		Catalogue: catalogue(t, scenarios), Runbooks: books(t, scenarios), Policy: approvals.Default(),
+		Catalogue: catalogue(t, scenarios), Runbooks: books(t, scenarios), Policy: approvals.Default(), Attestations: trusted,
 		Postmortem: func(v incident.View) (title, body string) { return "Postmortem of " + v.Key, v.Title },
+		Review:     func(v incident.View, _ time.Time) (title, body string) { return "Review of " + v.Key, v.Title },
 		Now:        time.Now, Pager: v, Tracker: v, Intake: p.gateway, Held: v,
 	}, p.world, new(atomic.Int32)}, activity.RegisterOptions{})
 	require.NoError(t, w.Start())

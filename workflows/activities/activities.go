@@ -34,6 +34,9 @@ type Activities struct {
 	Attestations Attestations
 	// Postmortem renders an incident for the tracker.
 	Postmortem func(v incident.View) (title, body string)
+	// Review renders the issue of a review of approvals past the policy, due at a
+	// time. It is optional: without it no such issue is written, which is said.
+	Review func(v incident.View, due time.Time) (title, body string)
 	// Now is the clock of what is recorded.
 	Now func() time.Time
 
@@ -315,6 +318,20 @@ func (a *Activities) WritePostmortem(ctx context.Context, in PostmortemInput) (i
 	}
 	title, body := a.Postmortem(in.View)
 	ref, err := a.Tracker.Upsert(ctx, in.View.Key, title, body)
+	return ref, asActivityError(err)
+}
+
+// reviewSuffix makes the key of a review's issue from that of its incident.
+const reviewSuffix = ".break-glass"
+
+// OpenReview creates or updates the one issue in which an incident's approvals past
+// the policy are reviewed.
+func (a *Activities) OpenReview(ctx context.Context, in ReviewInput) (incident.PostmortemRef, error) {
+	if a.Tracker == nil || a.Review == nil {
+		return incident.PostmortemRef{}, asActivityError(fmt.Errorf("open review: tracker is %w", errNotConfigured))
+	}
+	title, body := a.Review(in.View, in.Due)
+	ref, err := a.Tracker.Upsert(ctx, in.View.Key+reviewSuffix, title, body)
 	return ref, asActivityError(err)
 }
 

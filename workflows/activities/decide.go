@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/backout/backout/approvals"
 	"github.com/backout/backout/integrations/driver"
@@ -223,9 +224,19 @@ func standing(prior []incident.Decision, planDigest string) []incident.Decision 
 	return out
 }
 
+// maxStepUp is how long before an answer its second proof may have been given.
+const maxStepUp = 5 * time.Minute
+
+// steppedUp reports whether a second proof came with an answer: for this very plan,
+// and just before.
+func steppedUp(d incident.Decision) bool {
+	p := d.StepUp
+	return p != nil && p.Method == incident.StepUpWebAuthn && p.PlanDigest == d.PlanDigest && d.At.Sub(p.At) <= maxStepUp && p.At.Sub(d.At) <= maxClockSkew
+}
+
 func vote(d incident.Decision) approvals.Vote {
 	return approvals.Vote{
 		Person: d.Person, Roles: d.Roles, Answer: d.Answer, At: d.At, PlanDigest: d.PlanDigest, Reason: d.Reason, BreakGlass: d.BreakGlass,
-		SteppedUp: d.StepUp != nil && d.StepUp.PlanDigest == d.PlanDigest,
+		SteppedUp: steppedUp(d),
 	}
 }

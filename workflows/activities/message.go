@@ -191,6 +191,13 @@ type PostmortemInput struct {
 	View incident.View `json:"view"`
 }
 
+// ReviewInput asks for the issue in which approvals past the policy are reviewed.
+type ReviewInput struct {
+	View incident.View `json:"view"`
+	// Due is when the review is to be done.
+	Due time.Time `json:"due"`
+}
+
 // ReconcileResult says what a reconciliation found.
 type ReconcileResult struct {
 	// Open counts the incidents open at the source, Delivered those that

@@ -119,5 +119,6 @@ func (a *Activities) vouched(id, key string, d judged) bool {
 	return a.Attestations != nil && a.Attestations.Decision(key, q) == nil &&
 		id == incident.DecisionEventID(key, q.DecisionID) && d.ID == q.DecisionID && d.OptionID == q.OptionID &&
 		d.PlanDigest == q.PlanDigest && d.Answer == q.Answer && d.Actor == q.Actor && d.Reason == q.Reason &&
-		d.BreakGlass == q.BreakGlass && !d.At.After(q.At)
+		d.BreakGlass == q.BreakGlass && !d.At.After(q.At) &&
+		(d.StepUp == nil) == (q.StepUp == nil) && (d.StepUp == nil || *d.StepUp == *q.StepUp)
 }

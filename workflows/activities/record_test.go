@@ -272,6 +272,23 @@ func TestWritePostmortem(t *testing.T) {
 	require.Equal(t, []string{key, "of pagerduty/Q1", "body"}, tr.got)
 }
 
+func TestOpenReview(t *testing.T) {
+	t.Parallel()
+	a := newWorld().activities(t)
+	in := activities.ReviewInput{View: incident.View{Key: key}, Due: time.Date(2026, 3, 6, 0, 0, 0, 0, time.UTC)}
+	_, err := a.OpenReview(t.Context(), in)
+	requireError(t, err, incident.ErrTypeInvalid, true)
+	tr := &tracker{}
+	a.Tracker = tr
+	_, err = a.OpenReview(t.Context(), in)
+	requireError(t, err, incident.ErrTypeInvalid, true)
+	a.Review = func(v incident.View, due time.Time) (string, string) { return "of " + v.Key, due.Format(time.DateOnly) }
+	ref, err := a.OpenReview(t.Context(), in)
+	require.NoError(t, err)
+	require.Equal(t, 3, ref.Number)
+	require.Equal(t, []string{key + ".break-glass", "of pagerduty/Q1", "2026-03-06"}, tr.got, "an issue of its own, and no other incident's")
+}
+
 type intake struct{ got []incident.Page }
 
 func (i *intake) Page(_ context.Context, p incident.Page) (incident.Result, error) {

@@ -42,12 +42,15 @@ type DecideRequest struct {
 // StepUp is a second proof of who a person is, given while they saw a plan. It
 // counts for that plan only.
 type StepUp struct {
-	// Method is how it was given; "webauthn" is the only one.
+	// Method is how it was given; StepUpWebAuthn is the only one.
 	Method string `json:"method"`
 	// PlanDigest is the plan that was on the screen, and At when it was given.
 	PlanDigest string    `json:"plan_digest"`
 	At         time.Time `json:"at"`
 }
+
+// StepUpWebAuthn is a passkey that has verified its user.
+const StepUpWebAuthn = "webauthn"
 
 // Attestation is the Ed25519 signature of the bot that verified who sent a
 // request, so that nobody who can merely write to Temporal can speak for a person.

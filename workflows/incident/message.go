@@ -200,6 +200,10 @@ type IncidentState struct {
 	Pending []Entry `json:"pending,omitempty"`
 	// Unwritten says that the postmortem is to be written.
 	Unwritten bool `json:"unwritten,omitempty"`
+	// ReviewDue is when approvals past the policy are to be reviewed; zero while
+	// there are none. Unreviewed says that the issue for it is to be written.
+	ReviewDue  time.Time `json:"review_due,omitzero"`
+	Unreviewed bool      `json:"unreviewed,omitempty"`
 	// Escalated are the causes for which the next level has been paged.
 	Escalated []string `json:"escalated,omitempty"`
 }

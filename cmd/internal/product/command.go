@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/backout/backout/integrations/ledger"
 )
 
 // Exit statuses of every command.
@@ -47,7 +49,7 @@ func Main(ctx context.Context, name string, args, env []string, stdout, stderr i
 	if err == nil {
 		return ExitOK
 	}
-	_, _ = fmt.Fprintf(stderr, "%s: %v\n", name, err)
+	_, _ = fmt.Fprintf(stderr, "%s: %s\n", name, ledger.Printable(err.Error()))
 	if errors.Is(err, errUsage) {
 		return ExitUsage
 	}
@@ -64,7 +66,7 @@ func (p *program) root() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.PersistentFlags().StringVarP(&p.config, "config", "c", p.getenv("BACKOUT_CONFIG"), "configuration `file` (BACKOUT_CONFIG)")
-	root.AddCommand(p.versionCommand(), p.serveCommand(), p.doctorCommand(), p.runbookCommand(), p.policyCommand(), p.ledgerCommand(), p.loginCommand())
+	root.AddCommand(p.versionCommand(), p.serveCommand(), p.doctorCommand(), p.runbookCommand(), p.policyCommand(), p.ledgerCommand(), p.loginCommand(), p.keysCommand())
 	root.AddCommand(p.incidentCommands()...)
 	return root
 }
@@ -104,10 +106,24 @@ func (p *program) logger(c LogConfig) *slog.Logger {
 		level = slog.LevelInfo
 	}
 	opts := &slog.HandlerOptions{Level: level}
+	out := quietWriter{p.stderr}
 	if c.Format == "text" {
-		return slog.New(slog.NewTextHandler(p.stderr, opts))
+		return slog.New(slog.NewTextHandler(out, opts))
 	}
-	return slog.New(slog.NewJSONHandler(p.stderr, opts))
+	return slog.New(slog.NewJSONHandler(out, opts))
+}
+
+// quietWriter writes log records so that no terminal acts on them: what a handler
+// leaves of control characters and of those that hide text or turn its direction is
+// escaped.
+type quietWriter struct{ to io.Writer }
+
+// Write takes one record, as handlers of slog give it.
+func (w quietWriter) Write(record []byte) (int, error) {
+	if _, err := io.WriteString(w.to, ledger.Printable(string(record))); err != nil {
+		return 0, err
+	}
+	return len(record), nil
 }
 
 func (p *program) versionCommand() *cobra.Command {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"time"
@@ -15,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backout/backout/integrations/driver"
-	"github.com/backout/backout/integrations/ledger"
 	"github.com/backout/backout/runbooks"
 )
 
@@ -72,7 +69,7 @@ func (p *program) doctor(ctx context.Context) error {
 	if c.Login.configured() {
 		check("login at "+c.Login.OIDC.Issuer, checkLogin(ctx, c))
 	}
-	check("ledger", checkLedger(ctx, filepath.Join(c.Data, LedgerFile)))
+	doctorLedger(ctx, c.Ledger, check)
 	if rules.Catalogue != nil {
 		doctorRecorded(ctx, rules, reached, check)
 	}
@@ -139,27 +136,6 @@ func dialTCP(ctx context.Context, address string) error {
 	return conn.Close()
 }
 
-// checkLedger verifies a ledger that exists; before the first start there is
-// none.
-func checkLedger(ctx context.Context, path string) error {
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	l, err := ledger.OpenReadOnly(ctx, path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = l.Close() }()
-	report, err := l.Verify(ctx)
-	if err != nil {
-		return err
-	}
-	if !report.OK() {
-		return fmt.Errorf("entry %d (%s): %s", report.First.Seq, report.First.ID, report.First.What)
-	}
-	return nil
-}
-
 // printConfig prints every value. Secrets are in files, so there is none to
 // mask: what is printed are names of files.
 func printConfig(out io.Writer, v reflect.Value, indent string) {
@@ -174,6 +150,10 @@ func printConfig(out io.Writer, v reflect.Value, indent string) {
 		case f.Kind() == reflect.Struct:
 			_, _ = fmt.Fprintf(out, "%s%s:\n", indent, tag)
 			printConfig(out, f, indent+"  ")
+		case f.Type() == reflect.TypeFor[[]SinkConfig]():
+			for _, s := range f.Interface().([]SinkConfig) {
+				_, _ = fmt.Fprintf(out, "%ssink: %s\n", indent, s)
+			}
 		case f.Type() == reflect.TypeFor[[]PersonConfig]():
 			_, _ = fmt.Fprintf(out, "%s%s: %d\n", indent, tag, f.Len())
 		case !f.IsZero():

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backout/backout/bot"
+	"github.com/backout/backout/bot/views"
 	"github.com/backout/backout/workflows/incident"
 )
 
@@ -127,7 +128,7 @@ func (p *program) declareCommand() *cobra.Command {
 			if err := r.call(cmd.Context(), "declare", call, &answer); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(p.stdout, answer.Key)
+			_, err = fmt.Fprintln(p.stdout, word(answer.Key))
 			return err
 		},
 	}
@@ -148,7 +149,7 @@ func (p *program) listCommand() *cobra.Command {
 		}
 		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 		for _, i := range answer.Incidents {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", i.Key, i.Severity, i.Service, i.Phase, i.StartedAt.UTC().Format(time.RFC3339))
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", word(i.Key), word(string(i.Severity)), word(i.Service), word(string(i.Phase)), i.StartedAt.UTC().Format(time.RFC3339))
 		}
 		return w.Flush()
 	}}
@@ -175,7 +176,7 @@ func (p *program) showCommand() *cobra.Command {
 			return err
 		}
 		if asJSON {
-			return json.NewEncoder(p.stdout).Encode(v)
+			return printJSON(p.stdout, v)
 		}
 		return printView(p.stdout, v)
 	}}
@@ -183,9 +184,26 @@ func (p *program) showCommand() *cobra.Command {
 	return c
 }
 
+// Bounds of what the command line shows of one text, in characters.
+const (
+	maxWord  = 200
+	maxWords = 1000
+)
+
+// word and words are text that may be from outside on one line, without anything
+// that a terminal acts on. An empty word is shown as a dash, so that columns stay.
+func word(s string) string {
+	if s = words(s); s == "" {
+		return "-"
+	}
+	return views.Plain(s, maxWord)
+}
+
+func words(s string) string { return views.Plain(s, maxWords) }
+
 func printView(out io.Writer, v incident.View) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n%q\n", v.Key, v.Severity, v.Service, v.Phase, v.Title)
+	_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n%q\n", word(v.Key), word(string(v.Severity)), word(v.Service), word(string(v.Phase)), words(v.Title))
 	for _, o := range v.Options {
 		state := o.Tier.String()
 		if o.Blocked {
@@ -194,13 +212,13 @@ func printView(out io.Writer, v incident.View) error {
 		if o.Recommended {
 			state += ", recommended"
 		}
-		_, _ = fmt.Fprintf(w, "  %s\t%q\t%s\t%s\n", o.ID, o.Title, state, incident.ShortDigest(o.Digest))
+		_, _ = fmt.Fprintf(w, "  %s\t%q\t%s\t%s\n", word(o.ID), words(o.Title), state, incident.ShortDigest(o.Digest))
 	}
 	if v.Waiting != "" {
-		_, _ = fmt.Fprintf(w, "waiting:\t%s\n", v.Waiting)
+		_, _ = fmt.Fprintf(w, "waiting:\t%s\n", words(v.Waiting))
 	}
 	for _, e := range v.Timeline {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%q\n", e.At.UTC().Format("15:04:05"), e.ID, e.Text)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%q\n", e.At.UTC().Format("15:04:05"), word(e.ID), words(e.Text))
 	}
 	return w.Flush()
 }
@@ -280,7 +298,7 @@ func (p *program) handoverCommand() *cobra.Command {
 
 // said prints a result; anything that did not count exits 1.
 func (p *program) said(r incident.Result) error {
-	_, _ = fmt.Fprintf(p.stdout, "%s: %s\n", r.Outcome, r.Reason)
+	_, _ = fmt.Fprintf(p.stdout, "%s: %s\n", word(string(r.Outcome)), words(r.Reason))
 	switch r.Outcome {
 	case incident.OutcomeApproved, incident.OutcomeWaiting, incident.OutcomeAccepted, incident.OutcomeRefused, incident.OutcomeDuplicate:
 		return nil

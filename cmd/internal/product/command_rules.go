@@ -1,15 +1,11 @@
 package product
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/backout/backout/integrations/ledger"
 	"github.com/backout/backout/runbooks"
 )
 
@@ -69,70 +65,3 @@ func (p *program) lint(paths, catalogue []string) error {
 	return nil
 }
 
-func (p *program) ledgerCommand() *cobra.Command {
-	var file string
-	c := &cobra.Command{Use: "ledger", Short: "Verify and read the ledger", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	c.PersistentFlags().StringVar(&file, "file", "", "ledger `file` (default: that of the configuration)")
-	c.AddCommand(&cobra.Command{
-		Use: "verify", Short: "Check the hash chain; exits 1 and names the first bad entry", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.verifyLedger(cmd.Context(), file) },
-	}, &cobra.Command{
-		Use: "show [INCIDENT]", Short: "Print the entries, one JSON object a line", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return p.showLedger(cmd.Context(), file, args) },
-	})
-	return c
-}
-
-func (p *program) openLedger(ctx context.Context, file string) (*ledger.Ledger, error) {
-	if file == "" {
-		config, err := p.load()
-		if err != nil {
-			return nil, err
-		}
-		file = filepath.Join(config.Data, LedgerFile)
-	}
-	return ledger.OpenReadOnly(ctx, file)
-}
-
-func (p *program) verifyLedger(ctx context.Context, file string) error {
-	l, err := p.openLedger(ctx, file)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = l.Close() }()
-	report, err := l.Verify(ctx)
-	if err != nil {
-		return err
-	}
-	for _, n := range report.Notes {
-		_, _ = fmt.Fprintln(p.stdout, "note:", n)
-	}
-	if !report.OK() {
-		return fmt.Errorf("the ledger was tampered with: entry %d (%s): %s", report.First.Seq, report.First.ID, report.First.What)
-	}
-	_, err = fmt.Fprintf(p.stdout, "ok: %d entries, head %d %s\n", report.Entries, report.Head.Seq, report.Head.Hash)
-	return err
-}
-
-func (p *program) showLedger(ctx context.Context, file string, args []string) error {
-	l, err := p.openLedger(ctx, file)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = l.Close() }()
-	key := ""
-	if len(args) > 0 {
-		key = args[0]
-	}
-	records, err := l.Entries(ctx, key)
-	if err != nil {
-		return err
-	}
-	enc := json.NewEncoder(p.stdout)
-	for _, r := range records {
-		if err := enc.Encode(r); err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -31,8 +31,10 @@ type Config struct {
 	PagerDuty PagerDutyConfig `yaml:"pagerduty"`
 	GitHub    GitHubConfig    `yaml:"github"`
 	Evidence  EvidenceConfig  `yaml:"evidence"`
+	Ledger    LedgerConfig    `yaml:"ledger"`
 	API       APIConfig       `yaml:"api"`
 	Login     LoginConfig     `yaml:"login"`
+	Decisions DecisionsConfig `yaml:"decisions"`
 	People    []PersonConfig  `yaml:"people"`
 	Catalogue []string        `yaml:"catalogue"`
 	Runbooks  []string        `yaml:"runbooks"`
@@ -211,15 +213,18 @@ func (c *Config) defaults(folder string) {
 		}
 	}
 	set(&c.Temporal.CodecKeyFile, filepath.Join(c.Data, "codec.key"))
+	set(&c.Decisions.KeyFile, filepath.Join(c.Data, "decision.key"))
+	set(&c.Decisions.TrustedFile, filepath.Join(c.Data, "decision.pub"))
 	set(&c.API.TokensFile, filepath.Join(c.Data, "api-tokens"))
 	c.Login.defaults(c.Data, abs)
 	for _, p := range []*string{
-		&c.Temporal.APIKeyFile, &c.Temporal.CodecKeyFile, &c.Temporal.TLS.CertFile, &c.Temporal.TLS.KeyFile, &c.Temporal.TLS.CAFile,
+		&c.Temporal.APIKeyFile, &c.Temporal.CodecKeyFile, &c.Decisions.KeyFile, &c.Decisions.TrustedFile, &c.Temporal.TLS.CertFile, &c.Temporal.TLS.KeyFile, &c.Temporal.TLS.CAFile,
 		&c.Slack.BotTokenFile, &c.Slack.SigningSecretFile, &c.Slack.AppTokenFile, &c.PagerDuty.TokenFile, &c.GitHub.TokenFile,
 		&c.API.TokensFile, &c.Policy,
 	} {
 		abs(p)
 	}
+	c.Ledger.defaults(c.Data, abs)
 	for _, list := range [][]string{c.PagerDuty.WebhookSecretFiles, c.Catalogue, c.Runbooks} {
 		for i := range list {
 			abs(&list[i])
@@ -269,6 +274,7 @@ func (c *Config) validate() error {
 	if err := c.Login.validate(c.URL); err != nil {
 		errs = append(errs, err)
 	}
+	c.Ledger.validate(bad)
 	seen := map[string]bool{}
 	for _, p := range c.People {
 		if seen[p.ID] {

@@ -23,7 +23,6 @@ import (
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/integrations/evidence"
 	_ "github.com/backout/backout/integrations/install" // The kinds of inverse.
-	"github.com/backout/backout/integrations/ledger"
 	"github.com/backout/backout/runbooks"
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
@@ -117,9 +116,15 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Gateway = bot.NewGateway(s.Client)
+	signer, trusted, err := decisionKeys(o.Config.Decisions, o.Role)
+	if err != nil {
+		return nil, err
+	}
+	if s.Gateway = bot.NewGateway(s.Client, nil); signer != nil {
+		s.Gateway = bot.NewGateway(s.Client, signer)
+	}
 	if o.Role != RoleBot {
-		if err := s.startWorker(ctx, o, rules, vendors); err != nil {
+		if err := s.startWorker(ctx, o, rules, vendors, trusted, registry); err != nil {
 			return nil, err
 		}
 	}
@@ -185,7 +190,7 @@ func identity(r Role) string {
 }
 
 // startWorker opens what holds production credentials, and begins to work.
-func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vendors) error {
+func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vendors, trusted activities.Attestations, registry prometheus.Registerer) error {
 	var systems []driver.System
 	for _, sc := range o.Config.Systems {
 		systems = append(systems, driver.System{Name: sc.Name, Type: sc.Type, Decode: sc.Settings.Decode})
@@ -195,11 +200,10 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 		return err
 	}
 	s.closers = append(s.closers, func(context.Context) error { return set.Close() })
-	led, err := ledger.Open(ctx, filepath.Join(o.Config.Data, LedgerFile))
+	led, err := s.openLedger(ctx, o, registry)
 	if err != nil {
 		return err
 	}
-	s.closers = append(s.closers, func(context.Context) error { return led.Close() })
 	store, err := openEvidence(ctx, o.Config)
 	if err != nil {
 		return err
@@ -213,8 +217,8 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 	w := worker.New(s.Client, &activities.Activities{
 		Ledger: audit{led}, Evidence: store, Channel: v.channel, Directory: v.directory, Systems: set,
 		Catalogue: rules.Catalogue, Runbooks: rules.Runbooks, Policy: rules.Policy,
-		Postmortem: views.Postmortem, Now: time.Now, Pager: v.pager, Tracker: v.tracker, Intake: s.Gateway,
-		Recorded: recorded, Recorders: set, Owners: v.owners, Lately: activities.NewLately(time.Now),
+		Postmortem: views.Postmortem, Review: views.Review, Now: time.Now, Pager: v.pager, Tracker: v.tracker, Intake: s.Gateway,
+		Recorded: recorded, Recorders: set, Owners: v.owners, Lately: activities.NewLately(time.Now), Attestations: trusted,
 	})
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)

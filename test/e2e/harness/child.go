@@ -88,6 +88,14 @@ func environment() []string {
 	return out
 }
 
+// Setenv adds variables to the environment of the processes that are started from
+// now on.
+func (c *Child) Setenv(variables ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.env = append(c.env, variables...)
+}
+
 // Start starts the process and returns when it answers on /readyz.
 func (c *Child) Start(ctx context.Context) error {
 	if err := c.Launch(); err != nil {

@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/backout/backout/approvals/attest"
 )
 
 // ports remembers what freeAddress has handed out in this process.
@@ -33,6 +37,13 @@ func (w *World) writeFiles() {
 	if w.opts.Split {
 		files["worker.yaml"] = w.config(w.workerListen(), false)
 	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(w.T, err)
+	private, err := attest.FormatPrivate(key)
+	require.NoError(w.T, err)
+	public, err := attest.FormatPublic(key.Public().(ed25519.PublicKey))
+	require.NoError(w.T, err)
+	files["decision.key"], files["decision.pub"] = string(private), string(public)
 	for name, content := range files {
 		require.NoError(w.T, os.WriteFile(filepath.Join(w.Home, name), []byte(content), 0o600))
 	}
@@ -67,6 +78,7 @@ func (w *World) config(listen string, bot bool) string {
 		data = "bot-data"
 	}
 	return fmt.Sprintf(`data: %s
+decisions: { key_file: decision.key, trusted_file: decision.pub }
 listen: %s
 log: { format: json, level: info }
 temporal: %s

@@ -141,24 +141,6 @@ func (w *World) Ended(key string) incident.View {
 	})
 }
 
-// Decide answers an option of the incident past Slack, as a login of the
-// command line, once Temporal has it.
-func Decide(ctx context.Context, c client.Client, v incident.View, option incident.Option, login, id string) error {
-	_, err := c.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
-		UpdateID: "decide:" + id, WorkflowID: incident.WorkflowID(v.Key), UpdateName: incident.UpdateDecide,
-		Args: []any{incident.DecideRequest{
-			DecisionID: id, OptionID: option.ID, PlanDigest: option.Digest, Revision: v.Revision,
-			Actor:  incident.Actor{Via: incident.ViaCLI, Login: login},
-			Answer: incident.AnswerApprove, At: time.Now().UTC(),
-		}},
-		WaitForStage: client.WorkflowUpdateStageAccepted,
-	})
-	if err != nil {
-		return fmt.Errorf("decide on %q: %w", v.Key, err)
-	}
-	return nil
-}
-
 // Recovered requires what one page, one approval and one rollback must have
 // left behind, however often the product died meanwhile.
 func (w *World) Recovered(service, key string) incident.View {

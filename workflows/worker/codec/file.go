@@ -28,7 +28,21 @@ var ErrKeyFileMissing = errors.New("the key file is missing, and a new key could
 // LoadKeyFile reads the keys in the file: one a line in standard base64, the
 // first encrypts. A file that others can read, that somebody else than its
 // owner can write, or that has no valid key is an error.
-func LoadKeyFile(path string) (_ *Keys, err error) {
+func LoadKeyFile(path string) (*Keys, error) {
+	text, err := ReadKeyFile(path)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := parseKeys(text)
+	if err != nil {
+		return nil, fmt.Errorf("open key file %q: %w", path, err)
+	}
+	return keys, nil
+}
+
+// ReadKeyFile reads a file of keys of any kind. A file that others can read, or that
+// somebody else than its owner can write, is an error. No error quotes the text.
+func ReadKeyFile(path string) (_ []byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open key file: %w", err)
@@ -51,11 +65,7 @@ func LoadKeyFile(path string) (_ *Keys, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read key file: %w", err)
 	}
-	keys, err := parseKeys(text)
-	if err != nil {
-		return nil, fmt.Errorf("open key file %q: %w", path, err)
-	}
-	return keys, nil
+	return text, nil
 }
 
 // LoadOrCreateKeyFile is LoadKeyFile, except that a file that does not exist
@@ -76,16 +86,16 @@ func LoadOrCreateKeyFile(path string, hasHistory bool) (*Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeKeyFile(path, keys.format()); err != nil {
+	if err := CreateKeyFile(path, keys.format()); err != nil {
 		return nil, fmt.Errorf("create key file: %w", err)
 	}
 	// Whoever was first, the file says which key it is.
 	return LoadKeyFile(path)
 }
 
-// writeKeyFile writes the whole file to disk before it gets its name, and
-// leaves alone a file that has the name already.
-func writeKeyFile(path string, text []byte) (err error) {
+// CreateKeyFile writes the whole file, with mode 0600, to disk before it gets its
+// name, and leaves alone a file that has the name already.
+func CreateKeyFile(path string, text []byte) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
