@@ -236,10 +236,21 @@ func (p *play) deciding(n int) incident.View {
 // answer is one person's answer to an option.
 func (p *play) answer(n int, user string, o incident.Option, a incident.Answer) incident.Result {
 	p.Helper()
+	return p.say(n, user, o, a, false)
+}
+
+// breakGlass is one person's approval past the policy.
+func (p *play) breakGlass(n int, user string, o incident.Option) incident.Result {
+	p.Helper()
+	return p.say(n, user, o, incident.AnswerApprove, true)
+}
+
+func (p *play) say(n int, user string, o incident.Option, a incident.Answer, glass bool) incident.Result {
+	p.Helper()
 	p.clicks++
 	res, err := p.gateway.Decide(p.Context(), p.key(n), incident.DecideRequest{
 		DecisionID: fmt.Sprintf("click-%d", p.clicks), OptionID: o.ID, PlanDigest: o.Digest, Answer: a, Reason: "too risky now",
-		Actor: actor(user), At: time.Now(),
+		BreakGlass: glass, Actor: actor(user), At: time.Now(),
 	})
 	require.NoError(p, err)
 	return res
@@ -266,6 +277,15 @@ func actor(user string) incident.Actor {
 func (p *play) command(n int, user, id string, verb incident.Verb) incident.Result {
 	p.Helper()
 	res, err := p.gateway.Command(p.Context(), p.key(n), incident.CommandRequest{CommandID: id, Verb: verb, Actor: actor(user), At: time.Now()})
+	require.NoError(p, err)
+	return res
+}
+
+// handOver gives the command to somebody else.
+func (p *play) handOver(n int, user, id, to string) incident.Result {
+	p.Helper()
+	next := actor(to)
+	res, err := p.gateway.Command(p.Context(), p.key(n), incident.CommandRequest{CommandID: id, Verb: incident.VerbHandOver, Actor: actor(user), To: &next, At: time.Now()})
 	require.NoError(p, err)
 	return res
 }

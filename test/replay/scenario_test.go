@@ -47,6 +47,18 @@ func scenarios() []scenario {
 			p.close(1)
 			return p.roots(1)
 		}},
+		{name: "broken-glass", play: func(p *play) []string {
+			v := p.open(1)
+			took := p.command(1, ada, "took", incident.VerbTakeCommand)
+			require.Equal(p, incident.OutcomeAccepted, took.Outcome, took.Reason)
+			gave := p.handOver(1, ada, "gave", bo)
+			require.Equal(p, incident.OutcomeAccepted, gave.Outcome, gave.Reason)
+			res := p.breakGlass(1, ada, p.option(v, "back"))
+			require.Equal(p, incident.OutcomeApproved, res.Outcome, res.Reason)
+			p.phase(1, incident.PhaseRecovered)
+			p.close(1)
+			return p.roots(1)
+		}},
 		{name: "unknown", play: func(p *play) []string {
 			p.scene.set(func(s *scene) { s.signal = nil })
 			return p.stuck(incident.VerdictUnknown)

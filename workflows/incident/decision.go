@@ -57,7 +57,7 @@ const StepUpWebAuthn = "webauthn"
 type Attestation struct {
 	// KeyID names the key, so that keys can be changed.
 	KeyID     string `json:"key_id"`
-	Signature []byte `json:"signature"`
+	Signature []byte `json:"ed25519"`
 }
 
 // MaxReason is the longest reason kept with a decision, in runes.

@@ -85,12 +85,20 @@ func (s *shop) write(name, content string) string {
 	return path
 }
 
+// trustedKey is the public key of a bot that is not here.
+const trustedKey = `-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+`
+
 // config is the file of one replica. All share the key of their payloads.
 func (s *shop) config(replica string) string {
 	s.t.Helper()
+	s.write("decision.pub", trustedKey)
 	return s.write(replica+".yaml", fmt.Sprintf(`data: %s
 listen: 127.0.0.1:0
 temporal: {address: %q, codec_key_file: codec.key}
+decisions: {trusted_file: decision.pub}
 catalogue: [catalog-info.yaml]
 runbooks: [runbook.yaml]
 systems:
