@@ -52,8 +52,13 @@ func TestTextStaysTextOnTheCommandLine(t *testing.T) {
 			for _, token := range []string{"token", "refuse"} {
 				env := append([]string{"BACKOUT_TOKEN_FILE=" + write(t, "token", token)}, env...)
 				for _, args := range [][]string{
-					{"incident", "list"}, {"incident", "show", "pagerduty/Q1"}, {"incident", "show", "--json", "pagerduty/Q1"}, {"incident", "declare", "--service", "a", "b"},
-					{"approve", "pagerduty/Q1", "o1", "--digest", digest}, {"refuse", "pagerduty/Q1", "o1", "--digest", digest, "--reason", "no"}, {"incident", "escalate", "pagerduty/Q1"},
+					{"incident", "list"},
+					{"incident", "show", "pagerduty/Q1"},
+					{"incident", "show", "--json", "pagerduty/Q1"},
+					{"incident", "declare", "--service", "a", "b"},
+					{"approve", "pagerduty/Q1", "o1", "--digest", digest},
+					{"refuse", "pagerduty/Q1", "o1", "--digest", digest, "--reason", "no"},
+					{"incident", "escalate", "pagerduty/Q1"},
 				} {
 					var stdout, stderr bytes.Buffer
 					Main(t.Context(), "backout", args, env, &stdout, &stderr, nil)

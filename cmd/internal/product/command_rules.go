@@ -64,4 +64,3 @@ func (p *program) lint(paths, catalogue []string) error {
 	}
 	return nil
 }
-
