@@ -36,7 +36,7 @@ func NewSigner(key ed25519.PrivateKey) (*Signer, error) {
 	if len(key) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("take signing key: it has %d bytes, want %d", len(key), ed25519.PrivateKeySize)
 	}
-	public := key.Public().(ed25519.PublicKey) //nolint:errcheck // It is what Public returns.
+	public := key.Public().(ed25519.PublicKey)
 	id, err := KeyID(public)
 	if err != nil {
 		return nil, err

@@ -116,7 +116,7 @@ func changes(request reflect.Type) map[string]func(reflect.Value) {
 
 // alter sets a value to another one of its type.
 func alter(v reflect.Value) {
-	switch at, isTime := v.Interface().(time.Time); {
+	switch at, isTime := reflect.TypeAssert[time.Time](v); {
 	case isTime:
 		v.Set(reflect.ValueOf(at.Add(time.Nanosecond)))
 	case v.Kind() == reflect.String:

@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/backout/backout/approvals"
-	"github.com/backout/backout/approvals/attest/attesttest"
 	"github.com/backout/backout/bot"
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/integrations/drivertest"
@@ -23,6 +22,7 @@ import (
 	"github.com/backout/backout/integrations/ledger"
 	"github.com/backout/backout/runbooks"
 	"github.com/backout/backout/test/controlplane"
+	"github.com/backout/backout/test/signing"
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
 	"github.com/backout/backout/workflows/worker"
@@ -121,7 +121,7 @@ func newRollbacks(tb testing.TB, srv *embedded.Server, plane *controlplane.Plane
 	catalogue, err := runbooks.ParseCatalogue(runbooks.File{Name: "catalog-info.yaml", Content: []byte(services.String())})
 	require.NoError(tb, err)
 
-	signer, trusted := attesttest.Pair(tb)
+	signer, trusted := signing.Pair(tb)
 	p := &rollbacks{gateway: bot.NewGateway(cl, signer), responders: &responders{views: map[string]incident.View{}, changed: make(chan struct{})}}
 	w := worker.New(cl, &activities.Activities{
 		Ledger: recorder{led}, Evidence: store, Channel: p.responders, Directory: p.responders, Pager: p.responders,

@@ -16,10 +16,10 @@ import (
 	sdkworker "go.temporal.io/sdk/worker"
 
 	"github.com/backout/backout/approvals"
-	"github.com/backout/backout/approvals/attest/attesttest"
 	"github.com/backout/backout/bot"
 	"github.com/backout/backout/integrations/ledger"
 	"github.com/backout/backout/runbooks"
+	"github.com/backout/backout/test/signing"
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
 	"github.com/backout/backout/workflows/worker"
@@ -58,7 +58,7 @@ func newProduct(tb testing.TB, srv *embedded.Server) *product {
 	catalogue, err := runbooks.ParseCatalogue()
 	require.NoError(tb, err)
 	v := &vendors{cards: map[string]*card{}}
-	signer, trusted := attesttest.Pair(tb)
+	signer, trusted := signing.Pair(tb)
 	p := &product{
 		gateway: bot.NewGateway(cl, signer), option: option(tb), vendors: v, watch: newStopwatch(1), answered: map[string]int{},
 	}

@@ -168,7 +168,9 @@ func (x *intruder) forge() {
 	actors := []incident.Actor{
 		{Via: incident.ViaSlack, SlackTeam: x.genuine.Actor.SlackTeam, SlackUser: harness.Ada},
 		{Via: incident.ViaSlack, SlackTeam: x.genuine.Actor.SlackTeam, SlackUser: harness.Bo},
-		{Via: incident.ViaCLI, Login: "ada"}, {Via: incident.ViaConsole, Login: "bo"}, {Via: incident.ViaConsole, Login: "grace"},
+		{Via: incident.ViaCLI, Login: "ada"},
+		{Via: incident.ViaConsole, Login: "bo"},
+		{Via: incident.ViaConsole, Login: "grace"},
 	}
 	var answers []incident.DecideRequest
 	for n := range 160 {

@@ -19,10 +19,10 @@ import (
 	sdkworker "go.temporal.io/sdk/worker"
 
 	"github.com/backout/backout/approvals"
-	"github.com/backout/backout/approvals/attest/attesttest"
 	"github.com/backout/backout/bot"
 	"github.com/backout/backout/integrations/ledger"
 	"github.com/backout/backout/runbooks"
+	"github.com/backout/backout/test/signing"
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
 	"github.com/backout/backout/workflows/worker"
@@ -65,7 +65,7 @@ func startProduct(t *testing.T, scenarios []scenario) *product {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, led.Close()) })
 
-	signer, trusted := attesttest.Pair(t)
+	signer, trusted := signing.Pair(t)
 	p := &product{client: c, gateway: bot.NewGateway(c, signer), world: world{scenes: map[string]*scene{}}}
 	for _, s := range scenarios {
 		p.world.scenes[s.name] = newScene(s.name)

@@ -36,18 +36,18 @@ const (
 // not answer costs its own part and a note, never the rest.
 func (a *Activities) CollectOptions(ctx context.Context, in CollectInput) (CollectResult, error) {
 	defer beat(ctx)()
-	out, err := a.collect(ctx, in)
+	out := a.collect(ctx, in)
 	out.At = a.Now().UTC()
-	return out, err
+	return out, nil
 }
 
-func (a *Activities) collect(ctx context.Context, in CollectInput) (CollectResult, error) {
+func (a *Activities) collect(ctx context.Context, in CollectInput) CollectResult {
 	out := CollectResult{Service: in.Service, Ranking: incident.Ranking{Likely: -1}, DecideWithin: decideWithin}
 	svc, ok := a.service(in.Service, in.ServiceID)
 	if !ok {
 		out.Ranking.Reason = "no likely culprit: the paged service is not in the catalogue"
 		out.Notes = append(out.Notes, fmt.Sprintf("Service %q (pager ID %q) is not in the catalogue, so nothing can be offered. Add it to a catalog-info.yaml.", in.Service, in.ServiceID))
-		return out, nil
+		return out
 	}
 	out.Service, out.Team = svc.Name, svc.Owner
 
@@ -85,7 +85,7 @@ func (a *Activities) collect(ctx context.Context, in CollectInput) (CollectResul
 	if len(books) == 0 {
 		out.Notes = append(out.Notes, fmt.Sprintf("No runbook matches %s.", svc.Name))
 	}
-	return out, nil
+	return out
 }
 
 // service finds the paged service by its name or by the pager's identifier.

@@ -171,10 +171,10 @@ func TestDecideTakesOnlyWhatTheBotSigned(t *testing.T) {
 			in.Request.Attestation = q.Attestation
 		}, "not sent by Backout's own bot"},
 		{"nobody checks signatures", func(_ *testing.T, a *activities.Activities, _ *activities.DecideInput) { a.Attestations = nil }, "not sent by Backout's own bot"},
-		{"kept for later", func(_ *testing.T, a *activities.Activities, in *activities.DecideInput) {
+		{"kept for later", func(_ *testing.T, a *activities.Activities, _ *activities.DecideInput) {
 			a.Now = func() time.Time { return now.Add(6 * time.Minute) }
 		}, "arrives only now"},
-		{"dated in the future", func(_ *testing.T, a *activities.Activities, in *activities.DecideInput) {
+		{"dated in the future", func(_ *testing.T, a *activities.Activities, _ *activities.DecideInput) {
 			a.Now = func() time.Time { return now.Add(-2 * time.Minute) }
 		}, "in the future"},
 	} {

@@ -123,7 +123,7 @@ func trustedKeys(c DecisionsConfig) ([]ed25519.PublicKey, error) {
 func publicKeys(private []ed25519.PrivateKey) []ed25519.PublicKey {
 	var out []ed25519.PublicKey
 	for _, k := range private {
-		out = append(out, k.Public().(ed25519.PublicKey)) //nolint:errcheck // It is what Public returns.
+		out = append(out, k.Public().(ed25519.PublicKey))
 	}
 	return out
 }

@@ -42,7 +42,7 @@ func (a audit) Get(ctx context.Context, id string) (incident.Entry, bool, error)
 
 // Of returns the entries of one kind of an incident.
 func (a audit) Of(ctx context.Context, key string, kind incident.EventKind) ([]incident.Entry, error) {
-	records, err := a.Ledger.Kind(ctx, key, kind)
+	records, err := a.Kind(ctx, key, kind)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
-// Package attesttest has a key for tests: one that signs, and one that trusts it.
+// Package signing has a key for tests: one that signs, and one that trusts it.
 // Only tests import it.
-package attesttest
+package signing
 
 import (
 	"bytes"
