@@ -17,4 +17,9 @@
 // compared twice: with workflows of one activity ("ratio"), and with workflows that
 // take the same durable steps and have nothing to do in them ("steps-ratio"), which
 // is what is left of the engine's own time.
+//
+// BenchmarkDeploymentRollback compares the rollback of a Deployment through the product
+// with the same undo and wait written with client-go, on a control plane of its own,
+// and says what the difference is made of. Aim: 1.3 with pods that are ready after
+// 200 ms. It needs BACKOUT_TEST_KUBE.
 package bench

@@ -24,7 +24,7 @@ metadata: {name: own}
 facts:
   - {name: wide, cel: radius.traffic_share > 0.5, means: touches most of the traffic}
 tiers:
-  - {tier: tier-2, when: [wide], approvals: [{roles: [incident_commander]}], requester_may_approve: false, author_may_be_sole_approver: false, expires_after: 15m, step_up: true, remind_after: 5m}
+  - {tier: tier-2, when: [wide], approvals: [{roles: [incident_commander]}], requester_may_approve: false, author_may_be_sole_approver: false, expires_after: 15m, step_up: true}
   - {tier: tier-1, when: [always], approvals: [{roles: [on_call]}], requester_may_approve: true, author_may_be_sole_approver: false, expires_after: 15m}
 `
 
@@ -49,7 +49,7 @@ func TestPolicyCheck(t *testing.T) {
 	status, out, _ := run(t, nil, "policy", "check", good)
 	require.Equal(t, ExitOK, status)
 	require.Regexp(t, `(?m)^policy sha256:[0-9a-f]{64}$`, out)
-	require.Contains(t, out, "tier-2  wide    incident commander; expires after 15 min; reminder after 5 min; with a second proof\n")
+	require.Contains(t, out, "tier-2  wide    incident commander; expires after 15 min; with a second proof\n")
 
 	status, out, _ = run(t, nil, "policy", "check")
 	require.Equal(t, ExitOK, status, "without a configuration it is the default policy")

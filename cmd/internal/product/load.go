@@ -59,7 +59,30 @@ func LoadPolicy(file string) (*approvals.Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read policy: %w", err)
 	}
+	for _, t := range tiers {
+		// A wait that nobody keeps would be believed in.
+		if policy.ObjectionWindow(t) > 0 || policy.RemindAfter(t) > 0 {
+			return nil, fmt.Errorf("read policy %s: objection_window and remind_after of %s are not carried out yet; leave them out", file, t)
+		}
+	}
 	return policy, nil
+}
+
+// tiers are those in which people can approve.
+var tiers = []incident.Tier{incident.TierOnCall, incident.TierCommander, incident.TierCommanderAndOwner}
+
+// checkStepUp reports tiers that nobody could approve, because there is no login at
+// which a second proof could be given.
+func checkStepUp(c Config, p *approvals.Policy) error {
+	if c.Login.configured() {
+		return nil
+	}
+	for _, t := range tiers {
+		if p.Expiry(t) > 0 && p.StepUp(t) {
+			return fmt.Errorf("read policy %s: %s is marked step_up, and there is no login at which a second proof could be given; configure login, or take the mark away", c.Policy, t)
+		}
+	}
+	return nil
 }
 
 // checkMetrics reports queries of the catalogue that no Prometheus would

@@ -105,6 +105,11 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Role != RoleWorker {
+		if err := checkStepUp(o.Config, rules.Policy); err != nil {
+			return nil, err
+		}
+	}
 	o.Log.Info("Rules loaded.", "services", len(rules.Catalogue.Services()), "runbooks", len(rules.Runbooks), "policy_digest", rules.Policy.Digest())
 
 	registry := prometheus.NewRegistry()
