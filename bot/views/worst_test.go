@@ -127,7 +127,9 @@ func TestWorstCase(t *testing.T) {
 				require.NoError(t, views.Console(&page, v, views.Visitor{}))
 				v.ConsoleURL = "https://backout.example.com/incidents/" + v.Key
 				for i := range v.Options {
-					v.Options[i].StepUp = true
+					if v.Options[i].StepUp = true; i > 0 {
+						continue // One page is as bad as the others.
+					}
 					require.NoError(t, views.ConsoleStepUp(&page, v, v.Options[i], views.StepUp{Configured: true, Visitor: views.Visitor{Login: v.Title, Name: v.Title}}))
 				}
 				require.NoError(t, views.ConsoleLogin(&page, v.Title, v.Title, ""))
