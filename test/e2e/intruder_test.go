@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -132,9 +133,7 @@ func (x *intruder) update(ctx context.Context, update string, q incident.DecideR
 	if err := handle.Get(ctx, &res); err != nil {
 		return nil //nolint:nilerr // The incident's own validator refused its form.
 	}
-	switch res.Outcome {
-	case incident.OutcomeUnidentified, incident.OutcomeDenied, incident.OutcomeStale:
-	default:
+	if !slices.Contains([]incident.Outcome{incident.OutcomeUnidentified, incident.OutcomeDenied, incident.OutcomeStale}, res.Outcome) {
 		return fmt.Errorf("%s was taken: %s: %s", update, res.Outcome, res.Reason)
 	}
 	x.mu.Lock()
@@ -298,9 +297,7 @@ func (x *intruder) startRollbacks() {
 					return fmt.Errorf("%s has changed %s", id, a.Action.Target)
 				}
 			}
-			switch v.Status {
-			case incident.RollbackVoid, incident.RollbackFailed, incident.RollbackLocked:
-			default:
+			if !slices.Contains([]incident.RollbackStatus{incident.RollbackVoid, incident.RollbackFailed, incident.RollbackLocked}, v.Status) {
 				return fmt.Errorf("%s ended %s", id, v.Status)
 			}
 			return nil

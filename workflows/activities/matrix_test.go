@@ -173,7 +173,7 @@ func TestNoPathToExecutionWithoutASatisfiedPolicy(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // A test that can be repeated.
+	r := rand.New(rand.NewPCG(seed, 0))
 	executions := 0
 	for range 400 {
 		executions += playRandomly(t, r)
