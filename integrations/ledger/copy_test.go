@@ -99,8 +99,9 @@ func TestExportOfSomeIsWhole(t *testing.T) {
 		for _, format := range formats {
 			t.Run(tt.name+" "+string(format), func(t *testing.T) {
 				t.Parallel()
-				tt.options.Format = format
-				content := export(t, l, tt.options)
+				options := tt.options
+				options.Format = format
+				content := export(t, l, options)
 				report := verifyExport(t, content)
 				require.Nil(t, report.First)
 				require.Equal(t, int64(len(tt.seqs)), report.Entries)

@@ -248,19 +248,6 @@ func TestBlocked(t *testing.T) {
 			front.answers = map[string]string{"/api/admin/projects/default/change-requests/config": `[{"environment":"development","changeRequestEnabled":false},{"environment":"production","type":"production","changeRequestEnabled":true,"requiredApprovals":2}]`}
 			return driver.PlanRequest{Target: f.Target(), Revision: f.Last(tb)}
 		}, "have to be requested and approved"},
-		{"an import", func(tb testing.TB, f *Flag, _ *front) driver.PlanRequest {
-			tb.Helper()
-			revision := f.Last(tb)
-			require.NoError(tb, f.Server.CallAs(tb.Context(), f.Server.Administrator(tb), http.MethodPost, "/api/admin/features-batch/import", map[string]any{
-				"project": unleash.Project, "environment": unleash.Environment, "data": map[string]any{
-					"features":            []any{map[string]any{"name": f.Name, "type": "release"}},
-					"featureStrategies":   []any{map[string]any{"name": "default", "featureName": f.Name, "parameters": map[string]any{}, "constraints": []any{}, "segments": []any{}}},
-					"featureEnvironments": []any{map[string]any{"enabled": true, "featureName": f.Name, "environment": unleash.Environment, "name": f.Name, "variants": []any{}}},
-					"contextFields":       []any{}, "featureTags": []any{}, "segments": []any{}, "tagTypes": []any{},
-				},
-			}, nil))
-			return driver.PlanRequest{Target: f.Target(), Revision: revision}
-		}, "the log says nothing about the present state"},
 		{"a segment that is gone", func(tb testing.TB, f *Flag, _ *front) driver.PlanRequest {
 			tb.Helper()
 			revision := f.Last(tb)
@@ -299,19 +286,41 @@ func TestBlocked(t *testing.T) {
 			f, _, _ := twoStrategies(t)
 			front := newFront(t, f.Server.Address())
 			request := test.arrange(t, f, front)
-			_, inverse := connect(t, f, front.address())
-			planned, err := inverse.Plan(t.Context(), request)
-			require.NoError(t, err)
-			require.True(t, planned.Blocked(), "%v", planned.Preflight)
-			said := ""
-			for _, check := range planned.Preflight {
-				if check.Result == incident.PreflightBlocked {
-					said += check.Reason + "\n"
-				}
-			}
-			require.Contains(t, said, test.says)
+			requireBlocked(t, f, front, request, test.says)
 		})
 	}
+}
+
+// requireBlocked requires that a plan is refused, and how.
+func requireBlocked(tb testing.TB, f *Flag, front *front, request driver.PlanRequest, says string) {
+	tb.Helper()
+	_, inverse := connect(tb, f, front.address())
+	planned, err := inverse.Plan(tb.Context(), request)
+	require.NoError(tb, err)
+	require.True(tb, planned.Blocked(), "%v", planned.Preflight)
+	said := ""
+	for _, check := range planned.Preflight {
+		if check.Result == incident.PreflightBlocked {
+			said += check.Reason + "\n"
+		}
+	}
+	require.Contains(tb, said, says)
+}
+
+// TestImport is not parallel: an import hides the past of every flag of the
+// environment, those of the other tests too.
+func TestImport(t *testing.T) {
+	f, _, _ := twoStrategies(t)
+	revision := f.Last(t)
+	require.NoError(t, f.Server.CallAs(t.Context(), f.Server.Administrator(t), http.MethodPost, "/api/admin/features-batch/import", map[string]any{
+		"project": unleash.Project, "environment": unleash.Environment, "data": map[string]any{
+			"features":            []any{map[string]any{"name": f.Name, "type": "release"}},
+			"featureStrategies":   []any{map[string]any{"name": "default", "featureName": f.Name, "parameters": map[string]any{}, "constraints": []any{}, "segments": []any{}}},
+			"featureEnvironments": []any{map[string]any{"enabled": true, "featureName": f.Name, "environment": unleash.Environment, "name": f.Name, "variants": []any{}}},
+			"contextFields":       []any{}, "featureTags": []any{}, "segments": []any{}, "tagTypes": []any{},
+		},
+	}, nil))
+	requireBlocked(t, f, newFront(t, f.Server.Address()), driver.PlanRequest{Target: f.Target(), Revision: revision}, "the log says nothing about the present state")
 }
 
 // TestSharedToken shows that a token which others may use is told.
