@@ -45,10 +45,11 @@ type Signer interface {
 }
 
 // Gateway turns requests into Temporal messages to incident workflows. It holds
-// no state and is safe for concurrent use.
+// no state but how many are in flight, and is safe for concurrent use.
 type Gateway struct {
 	client client.Client
 	signer Signer
+	crowd  crowd
 }
 
 // NewGateway sends through the client, whose data converter and namespace are
@@ -60,10 +61,14 @@ func NewGateway(c client.Client, s Signer) *Gateway { return &Gateway{client: c,
 var errNoSigner = errors.New("this process has no key to sign decisions with")
 
 // Receipt is an update that Temporal has durably accepted.
-type Receipt struct{ handle client.WorkflowUpdateHandle }
+type Receipt struct {
+	handle client.WorkflowUpdateHandle
+	leave  func()
+}
 
 // Result waits until the incident has worked on the update.
 func (r Receipt) Result(ctx context.Context) (incident.Result, error) {
+	defer r.leave()
 	var res incident.Result
 	if err := r.handle.Get(ctx, &res); err != nil {
 		return incident.Result{}, fmt.Errorf("get result of update %q: %w", r.handle.UpdateID(), classify(err))
@@ -84,6 +89,11 @@ func (g *Gateway) Page(ctx context.Context, p incident.Page) (incident.Result, e
 	if !incident.ValidKey(key) {
 		return incident.Result{}, fmt.Errorf("send page %q: key %q names no incident: %w", p.EventID, key, ErrInvalid)
 	}
+	leave, err := g.crowd.enter(ctx, key)
+	if err != nil {
+		return incident.Result{}, fmt.Errorf("send page %q to %q: %w", p.EventID, key, err)
+	}
+	defer leave()
 	handle, err := g.page(ctx, key, p)
 	switch {
 	case errors.Is(err, ErrNoIncident):
@@ -93,7 +103,7 @@ func (g *Gateway) Page(ctx context.Context, p incident.Page) (incident.Result, e
 	}
 	wait, cancel := context.WithTimeout(ctx, resultWait)
 	defer cancel()
-	res, err := Receipt{handle}.Result(wait)
+	res, err := Receipt{handle, leave}.Result(wait)
 	if err != nil {
 		// Temporal has it; when it is worked on is another matter.
 		return incident.Result{Outcome: incident.OutcomeAccepted, Reason: "the page is recorded"}, nil //nolint:nilerr // See above.
@@ -209,11 +219,16 @@ func (g *Gateway) Command(ctx context.Context, key string, q incident.CommandReq
 }
 
 func (g *Gateway) send(ctx context.Context, key, name, id string, payload any) (Receipt, error) {
-	handle, err := g.update(ctx, key, name, id, payload)
+	leave, err := g.crowd.enter(ctx, key)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("send %s %q to %q: %w", name, id, key, err)
 	}
-	return Receipt{handle}, nil
+	handle, err := g.update(ctx, key, name, id, payload)
+	if err != nil {
+		leave()
+		return Receipt{}, fmt.Errorf("send %s %q to %q: %w", name, id, key, err)
+	}
+	return Receipt{handle, leaveLater(leave, maxHeld)}, nil
 }
 
 func (g *Gateway) update(ctx context.Context, key, name, id string, payload any) (client.WorkflowUpdateHandle, error) {

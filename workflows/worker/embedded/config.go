@@ -95,6 +95,12 @@ func dynamicConfig(p ports) dynamicconfig.StaticClient {
 		dynamicconfig.VisibilityProcessorMaxPollRPS.Key():       pollRPS,
 		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  partitions,
 		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): partitions,
+		// The server's limit of 10 updates in flight for a workflow does harm: when it
+		// refuses one, it drops those in flight, which are sent again, so that a crowd
+		// keeps everybody from being heard. Their size is limited still.
+		// Source: service/history/api/update_workflow_util.go, where any refusal clears
+		// the workflow's context, and with it the registry of its updates.
+		dynamicconfig.WorkflowExecutionMaxInFlightUpdates.Key(): 0,
 		// The version check reports to its makers over the internet.
 		dynamicconfig.EnableServerVersionCheck.Key(): false,
 		// A page that rebinds its own name to loopback arrives with that name.
