@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/backout/backout/workflows/incident"
@@ -11,10 +12,14 @@ import (
 
 // The engine polls a target that has not settled at these intervals: quickly
 // at first, because most inverses settle at once, then ever more slowly, so that
-// what takes long is noticed at most an eighth of its time too late.
+// what takes long is noticed at most an eighth of its time too late. With a [Waiter] they
+// look less often, and as soon as it says that the target has settled.
 const (
 	firstPoll = 25 * time.Millisecond
 	lastPoll  = 2 * time.Second
+	// awaitedPoll is the least interval while the target itself is going to tell:
+	// looking costs the system that is busy taking the change on.
+	awaitedPoll = 500 * time.Millisecond
 )
 
 // Hooks let the caller of Execute write the ledger and report that it is
@@ -49,11 +54,14 @@ func Execute(ctx context.Context, inv Inverse, action incident.Action, key strin
 	if hooks.BeforeApply == nil {
 		return Outcome{}, fmt.Errorf("execute %q on %s: %w: nothing records the intent", action.Kind, action.Target, ErrInvalid)
 	}
+	var awaiting sync.WaitGroup
+	defer awaiting.Wait()
 	ctx, cancel := context.WithTimeout(ctx, action.MaxTime)
 	defer cancel()
 
 	var out Outcome
 	var lastErr error
+	told, awaited, least := make(chan struct{}), false, time.Duration(0)
 	wait := firstPoll
 	for {
 		done, err := step(ctx, inv, action, key, hooks, &out)
@@ -66,10 +74,19 @@ func Execute(ctx context.Context, inv Inverse, action incident.Action, key strin
 			}
 			lastErr = err
 		}
+		if waiter, ok := inv.(Waiter); ok && !awaited && out.Last.State.Digest == action.To.Digest {
+			awaited, least = true, awaitedPoll
+			awaiting.Go(func() {
+				_ = waiter.Await(ctx, action) // If it can not tell, it is time to look all the same.
+				close(told)
+			})
+		}
 		select {
 		case <-ctx.Done():
 			return out, fmt.Errorf("execute %q on %s within %s: %w", action.Kind, action.Target, action.MaxTime, ended(ctx.Err(), lastErr))
-		case <-time.After(wait):
+		case <-told:
+			told, least = nil, 0
+		case <-time.After(max(wait, least)):
 		}
 		wait = min(wait*9/8, lastPoll)
 	}

@@ -356,3 +356,68 @@ func TestBlocked(t *testing.T) {
 		})
 	}
 }
+
+// telling is a value that settles after a while, and tells of it or fails to.
+type telling struct {
+	*value
+	settled time.Time
+	err     error
+	awaited int
+}
+
+func (v *telling) Observe(ctx context.Context, action incident.Action) (driver.Observation, error) {
+	seen, err := v.value.Observe(ctx, action)
+	seen.Settled = !time.Now().Before(v.settled)
+	return seen, err
+}
+
+func (v *telling) Await(ctx context.Context, _ incident.Action) error {
+	v.awaited++
+	if v.err != nil {
+		return v.err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(time.Until(v.settled)):
+		return nil
+	}
+}
+
+// TestExecuteNoticesWhatATargetTells notices that a target has settled when it tells,
+// looks by itself when it does not, and leaves nothing waiting behind.
+func TestExecuteNoticesWhatATargetTells(t *testing.T) {
+	t.Parallel()
+	const takes = 20*time.Second + time.Millisecond
+	for _, tt := range []struct {
+		name  string
+		takes time.Duration
+		err   error
+		late  bool
+		ends  error
+	}{
+		{name: "told", takes: takes},
+		{name: "not told", takes: takes, err: driver.ErrDenied, late: true},
+		{name: "never", takes: time.Hour, ends: context.DeadlineExceeded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				v := &telling{value: &value{present: stateB}, settled: began.Add(tt.takes), err: tt.err}
+				out, err := driver.Execute(t.Context(), v, fromBToA(), "key-1", driver.Hooks{BeforeApply: func(context.Context, driver.Observation) error { return nil }})
+				require.Equal(t, 1, v.awaited)
+				require.True(t, out.Applied)
+				require.Equal(t, stateA, out.Last.State)
+				if tt.ends != nil {
+					require.ErrorIs(t, err, tt.ends)
+					return
+				}
+				require.NoError(t, err)
+				late := time.Since(v.settled)
+				require.Equal(t, tt.late, late > 0, "noticed %s late", late)
+				require.Less(t, late, tt.takes/8)
+			})
+		})
+	}
+}

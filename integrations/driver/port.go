@@ -27,6 +27,15 @@ type Inverse interface {
 	Apply(ctx context.Context, action incident.Action, key string) (Receipt, error)
 }
 
+// Waiter is an Inverse whose system tells when a target has settled, so that this is
+// noticed at once and not at the next look.
+type Waiter interface {
+	// Await returns nil when the target seems to have settled at action.To. That is a
+	// hint: what counts is the observation after it. Any error, such as a missing
+	// right, leaves the target to be looked at again and again. It changes nothing.
+	Await(ctx context.Context, action incident.Action) error
+}
+
 // PlanRequest says what a plan should lead back to. Exactly one of Revision
 // and Before is set.
 type PlanRequest struct {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/fileblob" // file:// URLs
@@ -44,6 +45,8 @@ type Store struct {
 	// folder is where a file:// store lives, empty for any other. Its files
 	// are synced to disk after each write.
 	folder string
+	// durable are the folders in it whose own entries are on disk.
+	durable sync.Map
 }
 
 // Open opens the store that a URL names, such as "file:///var/lib/backout",
@@ -65,7 +68,7 @@ func Open(ctx context.Context, storeURL string) (*Store, error) {
 		if u.Host != "" || u.Path == "" {
 			return nil, fmt.Errorf("open evidence store %q: a folder is spelled file:///absolute/path", place(u))
 		}
-		s.folder = filepath.FromSlash(u.Path)
+		s.folder = filepath.Clean(filepath.FromSlash(u.Path))
 		if err := os.MkdirAll(s.folder, 0o700); err != nil {
 			return nil, fmt.Errorf("open evidence store %q: %w", place(u), err)
 		}
@@ -173,8 +176,8 @@ func keyOf(digest string) string {
 	return "sha256/" + hex[:2] + "/" + hex[2:]
 }
 
-// sync keeps a written file to its owner, and brings it and the folders above
-// to disk. Other stores are durable when the write returns.
+// sync keeps a written file to its owner, and brings it to disk with the folders
+// above whose entries may be new. Other stores are durable when the write returns.
 func (s *Store) sync(key string) error {
 	if s.folder == "" {
 		return nil
@@ -183,7 +186,14 @@ func (s *Store) sync(key string) error {
 	if err := os.Chmod(file, 0o600); err != nil {
 		return err
 	}
-	for _, path := range []string{file, filepath.Dir(file), filepath.Dir(filepath.Dir(file)), s.folder} {
+	var folders []string
+	for at := filepath.Dir(file); ; at = filepath.Dir(at) {
+		folders = append(folders, at)
+		if _, durable := s.durable.Load(at); durable || at == s.folder || at == filepath.Dir(at) {
+			break
+		}
+	}
+	for _, path := range append([]string{file}, folders...) {
 		f, err := os.Open(path)
 		if err != nil {
 			return err
@@ -191,6 +201,9 @@ func (s *Store) sync(key string) error {
 		if err := errors.Join(f.Sync(), f.Close()); err != nil {
 			return err
 		}
+	}
+	for _, at := range folders {
+		s.durable.Store(at, struct{}{})
 	}
 	return nil
 }

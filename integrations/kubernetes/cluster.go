@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -55,8 +56,6 @@ var (
 	daemonSets          = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "daemonsets"}
 	replicaSets         = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}
 	controllerRevisions = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "controllerrevisions"}
-	pods                = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	events              = schema.GroupVersionResource{Version: "v1", Resource: "events"}
 	autoscalers         = schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}
 	reviews             = schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "selfsubjectaccessreviews"}
 )
@@ -85,9 +84,12 @@ type cluster struct {
 	name     string
 	settings Settings
 	client   dynamic.Interface
-	http     *http.Client
-	config   *rest.Config
-	now      func() time.Time
+	// core reads pods and events in the API server's own encoding, which costs both
+	// sides a fraction of JSON: there may be thousands.
+	core   corev1client.CoreV1Interface
+	http   *http.Client
+	config *rest.Config
+	now    func() time.Time
 }
 
 // open makes the client and sends nothing: a cluster that is down must not keep
@@ -118,7 +120,14 @@ func open(_ context.Context, s driver.System) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
-	return &cluster{name: s.Name, settings: settings, client: objects, http: client, config: cfg, now: time.Now}, nil
+	compact := rest.CopyConfig(cfg)
+	compact.ContentType = runtime.ContentTypeProtobuf
+	compact.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	core, err := corev1client.NewForConfigAndClient(compact, client)
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	return &cluster{name: s.Name, settings: settings, client: objects, core: core, http: client, config: cfg, now: time.Now}, nil
 }
 
 func clientConfig(settings Settings) (*rest.Config, error) {

@@ -114,11 +114,7 @@ func (d describe) Collect(ctx context.Context, req driver.CollectRequest) ([]dri
 	for name := range req.Params {
 		return nil, fmt.Errorf("collect %s: %w: unknown parameter %q", req.Target, driver.ErrInvalid, name)
 	}
-	w, err := d.cluster.workload(ctx, ref)
-	if err != nil {
-		return nil, fmt.Errorf("collect %s: %w", req.Target, err)
-	}
-	doc, err := d.describe(ctx, w)
+	doc, err := d.describe(ctx, ref)
 	if err != nil {
 		return nil, fmt.Errorf("collect %s: %w", req.Target, err)
 	}
@@ -133,26 +129,35 @@ func (d describe) Collect(ctx context.Context, req driver.CollectRequest) ([]dri
 	}}, nil
 }
 
-func (d describe) describe(ctx context.Context, w workload) (description, error) {
-	// Events take the longest, so they are read beside the pods.
-	var happened []unstructured.Unstructured
-	var unheard error
+func (d describe) describe(ctx context.Context, ref reference) (description, error) {
+	// All is read beside each other, as far as one does not need the other.
+	var happened []corev1.Event
+	var found []corev1.Pod
+	var unheard, unseen error
 	var reading sync.WaitGroup
-	reading.Go(func() { happened, unheard = d.cluster.list(ctx, events, w.namespace, "", maxEventsRead) })
 	defer reading.Wait()
-
-	doc := description{Workload: describeWorkload(w), Revisions: describeRevisions(w.history)}
-	about := map[types.UID]bool{w.object.GetUID(): true}
-	for _, rev := range w.history.revisions {
-		about[rev.uid] = true
-	}
-	selector, err := selectorOf(w.object)
+	reading.Go(func() { happened, unheard = d.cluster.events(ctx, ref.namespace) })
+	object, err := d.cluster.get(ctx, ref.kind.resource, ref.namespace, ref.name)
 	if err != nil {
 		return description{}, err
 	}
-	found, err := d.cluster.list(ctx, pods, w.namespace, selector, 0)
-	if err := doc.orMissing(err); err != nil {
+	selector, err := selectorOf(object)
+	if err != nil {
 		return description{}, err
+	}
+	reading.Go(func() { found, unseen = d.cluster.pods(ctx, ref.namespace, selector) })
+	w, err := d.cluster.withHistory(ctx, ref, object)
+	if err != nil {
+		return description{}, err
+	}
+	reading.Wait()
+	doc := description{Workload: describeWorkload(w), Revisions: describeRevisions(w.history)}
+	if err := errors.Join(doc.orMissing(unseen), doc.orMissing(unheard)); err != nil {
+		return description{}, err
+	}
+	about := map[types.UID]bool{w.object.GetUID(): true}
+	for _, rev := range w.history.revisions {
+		about[rev.uid] = true
 	}
 	for i := range found {
 		if !ownedBy(&found[i], about) {
@@ -163,20 +168,9 @@ func (d describe) describe(ctx context.Context, w workload) (description, error)
 			doc.PodsLeft++
 			continue
 		}
-		pod, err := describePod(&found[i])
-		if err != nil {
-			return description{}, err
-		}
-		doc.Pods = append(doc.Pods, pod)
+		doc.Pods = append(doc.Pods, describePod(&found[i]))
 	}
-	reading.Wait()
-	if err := doc.orMissing(unheard); err != nil {
-		return description{}, err
-	}
-	doc.Events, err = describeEvents(happened, about)
-	if err != nil {
-		return description{}, err
-	}
+	doc.Events = describeEvents(happened, about)
 	if extra := len(doc.Events) - maxEvents; extra > 0 {
 		doc.Events, doc.EventsLeft = doc.Events[extra:], extra // The latest stay.
 	}
@@ -231,34 +225,62 @@ func describeRevisions(h history) []revisionDescription {
 	return all
 }
 
-func describePod(object *unstructured.Unstructured) (podDescription, error) {
-	var pod corev1.Pod
-	if err := decode(object, &pod); err != nil {
-		return podDescription{}, err
+// pods are all pods of a namespace that the selector matches.
+func (c *cluster) pods(ctx context.Context, namespace, selector string) ([]corev1.Pod, error) {
+	var all []corev1.Pod
+	options := metav1.ListOptions{LabelSelector: selector, Limit: pageSize}
+	for {
+		page, err := c.core.Pods(namespace).List(ctx, options)
+		if err != nil {
+			return nil, fmt.Errorf("list pods in namespace %q: %w", namespace, classify(err))
+		}
+		all = append(all, page.Items...)
+		if options.Continue = page.Continue; options.Continue == "" {
+			return all, nil
+		}
 	}
+}
+
+// events are those of a namespace, maxEventsRead at most.
+func (c *cluster) events(ctx context.Context, namespace string) ([]corev1.Event, error) {
+	var all []corev1.Event
+	options := metav1.ListOptions{Limit: pageSize}
+	for {
+		page, err := c.core.Events(namespace).List(ctx, options)
+		if err != nil {
+			return nil, fmt.Errorf("list events in namespace %q: %w", namespace, classify(err))
+		}
+		all = append(all, page.Items...)
+		if len(all) >= maxEventsRead {
+			return all[:maxEventsRead], nil
+		}
+		if options.Continue = page.Continue; options.Continue == "" {
+			return all, nil
+		}
+	}
+}
+
+func describePod(pod *corev1.Pod) podDescription {
 	return podDescription{
 		Name: pod.Name, Node: pod.Spec.NodeName, Created: pod.CreationTimestamp.UTC(), Deleted: pod.DeletionTimestamp,
 		Phase: pod.Status.Phase, Reason: pod.Status.Reason, Conditions: pod.Status.Conditions,
 		Containers: slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses),
-	}, nil
+	}
 }
 
-func ownedBy(object *unstructured.Unstructured, owners map[types.UID]bool) bool {
+func ownedBy(object metav1.Object, owners map[types.UID]bool) bool {
 	owner := metav1.GetControllerOf(object)
 	return owner != nil && owners[owner.UID]
 }
 
 // describeEvents returns the events about the given objects, oldest first.
-func describeEvents(objects []unstructured.Unstructured, about map[types.UID]bool) ([]eventDescription, error) {
+func describeEvents(found []corev1.Event, about map[types.UID]bool) []eventDescription {
 	var all []eventDescription
-	for i := range objects {
+	for i := range found {
+		event := &found[i]
 		// Most events of a busy namespace are about something else.
-		if uid, _, _ := unstructured.NestedString(objects[i].Object, "involvedObject", "uid"); !about[types.UID(uid)] {
+		if !about[event.InvolvedObject.UID] {
 			continue
-		}
-		var event corev1.Event
-		if err := decode(&objects[i], &event); err != nil {
-			return nil, err
 		}
 		last := event.LastTimestamp.Time
 		if last.IsZero() { // Events of the newer API carry their time elsewhere.
@@ -272,5 +294,5 @@ func describeEvents(objects []unstructured.Unstructured, about map[types.UID]boo
 	slices.SortStableFunc(all, func(a, b eventDescription) int {
 		return cmp.Or(a.Last.Compare(b.Last), cmp.Compare(a.Object, b.Object), cmp.Compare(a.Reason, b.Reason))
 	})
-	return all, nil
+	return all
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/workflows/incident"
 )
@@ -36,7 +39,7 @@ func init() {
 			"databases and their migrations",
 			"what the version wrote or sent while it ran",
 		},
-		Permission: "in the workload's namespace: get and patch deployments.apps, statefulsets.apps or daemonsets.apps; list replicasets.apps for Deployments and controllerrevisions.apps for the others; list horizontalpodautoscalers.autoscaling is optional",
+		Permission: "in the workload's namespace: get and patch deployments.apps, statefulsets.apps or daemonsets.apps; list replicasets.apps for Deployments and controllerrevisions.apps for the others; watch of the workload and list horizontalpodautoscalers.autoscaling are optional",
 	}, func(c *cluster) driver.Inverse { return inverse{c} })
 }
 
@@ -58,6 +61,30 @@ func (i inverse) Observe(ctx context.Context, action incident.Action) (driver.Ob
 		detail = drifted(w, action)
 	}
 	return driver.Observation{State: w.state(), Settled: w.rollout.settled, Detail: detail}, nil
+}
+
+// Await watches the workload until its rollout is complete, for as long as one request
+// may take.
+func (i inverse) Await(ctx context.Context, action incident.Action) error {
+	ref, err := parseTarget(action.Target)
+	if err != nil {
+		return err
+	}
+	changes, err := i.cluster.client.Resource(ref.kind.resource).Namespace(ref.namespace).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + ref.name})
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", action.Target, classify(err))
+	}
+	defer changes.Stop()
+	for change := range changes.ResultChan() {
+		object, ok := change.Object.(*unstructured.Unstructured)
+		if !ok {
+			break // An error of the API server, or the object is gone.
+		}
+		if progress, err := ref.kind.rollout(object); err == nil && progress.settled {
+			return nil
+		}
+	}
+	return fmt.Errorf("watch %s: it ended before the rollout did", action.Target)
 }
 
 // Apply replaces the pod template by the one in the history whose digest is that

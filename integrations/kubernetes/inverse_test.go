@@ -90,6 +90,26 @@ func TestApplyTwiceChangesOnce(t *testing.T) {
 	require.Equal(t, generation+1, w.deployment().Generation)
 }
 
+// TestAwait is told of the end of a rollout, and says when it may not watch.
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.deploy(goodImage)
+	w.deploy(otherImage)
+	inverse := w.inverse()
+	action := w.plan(inverse, "1")
+	_, err := inverse.Apply(t.Context(), action, "key")
+	require.NoError(t, err)
+	require.NoError(t, inverse.(driver.Waiter).Await(t.Context(), action))
+	seen, err := inverse.Observe(t.Context(), action)
+	require.NoError(t, err)
+	require.True(t, seen.Settled, seen.Detail)
+
+	w.plane.Grant(t, w.namespace, "backout", leastRights...)
+	least := inverseOf(t, w.plane.UserKubeconfig(t, "backout"))
+	require.ErrorIs(t, least.(driver.Waiter).Await(t.Context(), action), driver.ErrDenied)
+}
+
 func TestConcurrentAppliesChangeOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

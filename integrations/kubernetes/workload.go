@@ -74,6 +74,11 @@ func (c *cluster) workload(ctx context.Context, ref reference) (workload, error)
 	if err != nil {
 		return workload{}, err
 	}
+	return c.withHistory(ctx, ref, object)
+}
+
+// withHistory reads the history of a workload that was read before.
+func (c *cluster) withHistory(ctx context.Context, ref reference, object *unstructured.Unstructured) (workload, error) {
 	past, err := ref.kind.history(ctx, c, object)
 	if err != nil {
 		return workload{}, err

@@ -62,6 +62,14 @@ func (w *witness) Observe(ctx context.Context, action incident.Action) (driver.O
 	return seen, err
 }
 
+// Await waits, if the inverse can.
+func (w *witness) Await(ctx context.Context, action incident.Action) error {
+	if waiter, ok := w.Inverse.(driver.Waiter); ok {
+		return waiter.Await(ctx, action)
+	}
+	return errors.ErrUnsupported
+}
+
 // Apply applies. Only a final error and a plain answer say that there was no
 // effect; any other error may be a lost answer.
 func (w *witness) Apply(ctx context.Context, action incident.Action, key string) (driver.Receipt, error) {
