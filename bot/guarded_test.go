@@ -85,7 +85,7 @@ func newGatehouse(t *testing.T, provider func(redirect string) login.Provider) *
 	g.Store, err = login.OpenStore(t.Context(), filepath.Join(t.TempDir(), "login.db"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, g.Store.Close()) })
-	keys, err := login.LoadOrCreateKeys(filepath.Join(t.TempDir(), "login.key"))
+	keys, err := login.ParseKeys(login.NewKeyFile())
 	require.NoError(t, err)
 	entry, err := login.New(login.Options{URL: g.URL, Keys: keys, Store: g.Store, Now: g.Clock.Now, Provider: provider(g.URL + login.CallbackPath)})
 	require.NoError(t, err)

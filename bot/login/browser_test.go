@@ -66,7 +66,7 @@ func newSite(t *testing.T, change func(*login.Options)) *site {
 	require.NoError(t, err)
 	own := s.Store
 	t.Cleanup(func() { require.NoError(t, own.Close()) })
-	s.Keys, err = login.LoadOrCreateKeys(filepath.Join(t.TempDir(), "login.key"))
+	s.Keys, err = login.ParseKeys(login.NewKeyFile())
 	require.NoError(t, err)
 	o := login.Options{
 		URL: s.URL, Keys: s.Keys, Store: s.Store, Now: s.Clock.Now,

@@ -9,9 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -24,9 +21,6 @@ const (
 	// keep cookies of up to 4 KiB; what a form carries is not much longer.
 	// Source: https://www.rfc-editor.org/rfc/rfc6265#section-6.1
 	maxSealed = 16 << 10
-	// forbiddenMode are the permissions that a key file must not have: writable
-	// by its group, anything for everybody else.
-	forbiddenMode = 0o027
 )
 
 // errSealed is all that is said about a sealed value that is not ours.
@@ -77,27 +71,9 @@ func NewKeys(raw ...[]byte) (*Keys, error) {
 	return k, nil
 }
 
-// LoadOrCreateKeys reads a key file: one key a line in standard base64, empty
-// lines and lines that begin with # left out. A file that does not exist is
-// created for its owner only, with one new key. A file that others may read is an
-// error. Several processes may start at once; all get the same key.
-func LoadOrCreateKeys(path string) (*Keys, error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := createKeys(path); err != nil {
-			return nil, fmt.Errorf("create login keys: %w", err)
-		}
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("read login keys: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&forbiddenMode != 0 {
-		return nil, fmt.Errorf("read login keys: the mode %04o of %q lets others in, want 0600", mode, path)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read login keys: %w", err)
-	}
+// ParseKeys reads the text of a key file: one key a line in standard base64, empty
+// lines and lines that begin with # left out. No error quotes the text.
+func ParseKeys(text []byte) (*Keys, error) {
 	var raw [][]byte
 	for i, line := range strings.Split(string(text), "\n") {
 		line = strings.TrimSpace(line)
@@ -107,34 +83,17 @@ func LoadOrCreateKeys(path string) (*Keys, error) {
 		key, err := base64.StdEncoding.DecodeString(line)
 		if err != nil {
 			// The decoder's error tells about the key.
-			return nil, fmt.Errorf("read login keys: %s:%d: the line is not base64", path, i+1)
+			return nil, fmt.Errorf("read login keys: line %d is not base64", i+1)
 		}
 		raw = append(raw, key)
 	}
-	keys, err := NewKeys(raw...)
-	if err != nil {
-		return nil, fmt.Errorf("open %q: %w", path, err)
-	}
-	return keys, nil
+	return NewKeys(raw...)
 }
 
-// createKeys writes a whole file before it gets its name, and leaves one alone
-// that has the name already.
-func createKeys(path string) (err error) {
-	draft, err := os.CreateTemp(filepath.Dir(path), ".login-key-*") // For its owner only.
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(draft.Name())) }()
-	_, err = draft.WriteString("# Keys of logins: the first seals, all open. Losing them ends every session, and no more.\n" +
+// NewKeyFile is the text of a key file with one new key.
+func NewKeyFile() []byte {
+	return []byte("# Keys of logins: the first seals, all open. Losing them ends every session, and no more.\n" +
 		base64.StdEncoding.EncodeToString(random()) + "\n")
-	if err := errors.Join(err, draft.Sync(), draft.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(draft.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return nil
 }
 
 // random is 256 random bits.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -172,27 +171,11 @@ func rotate(c DecisionsConfig) (id string, err error) {
 		return "", err
 	}
 	// What is trusted comes first: a bot never signs with what no worker knows.
-	if err := replaceFile(c.TrustedFile, open); err != nil {
+	if err := codec.ReplaceKeyFile(c.TrustedFile, open); err != nil {
 		return "", fmt.Errorf("write trusted decision keys: %w", err)
 	}
-	if err := replaceFile(c.KeyFile, closed); err != nil {
+	if err := codec.ReplaceKeyFile(c.KeyFile, closed); err != nil {
 		return "", fmt.Errorf("write decision key: %w", err)
 	}
 	return id, nil
-}
-
-// replaceFile puts a whole file of mode 0600 in the place of one that is there.
-func replaceFile(path string, text []byte) error {
-	draft, err := os.CreateTemp(filepath.Dir(path), ".decision-*")
-	if err != nil {
-		return err
-	}
-	_, err = draft.Write(text)
-	if err = errors.Join(err, draft.Sync(), draft.Close()); err == nil {
-		err = os.Rename(draft.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(draft.Name()))
-	}
-	return nil
 }

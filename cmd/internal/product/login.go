@@ -2,9 +2,13 @@ package product
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/backout/backout/bot/login"
+	"github.com/backout/backout/workflows/worker/codec"
 )
 
 // openLogin opens what people log in with; nil where no login is configured. The
@@ -17,7 +21,7 @@ func (s *Server) openLogin(ctx context.Context, c Config) (*login.Login, error) 
 	if err != nil {
 		return nil, err
 	}
-	keys, err := login.LoadOrCreateKeys(c.Login.KeyFile)
+	keys, err := loginKeys(c.Login.KeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +38,25 @@ func (s *Server) openLogin(ctx context.Context, c Config) (*login.Login, error) 
 			Scopes: c.Login.OIDC.Scopes,
 		},
 	})
+}
+
+// loginKeys reads the key file of logins. One that does not exist is created with one
+// new key; bots that start at once share it.
+func loginKeys(path string) (*login.Keys, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := codec.CreateKeyFile(path, login.NewKeyFile()); err != nil {
+			return nil, fmt.Errorf("create login keys: %w", err)
+		}
+	}
+	text, err := codec.ReadKeyFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read login keys: %w", err)
+	}
+	keys, err := login.ParseKeys(text)
+	if err != nil {
+		return nil, fmt.Errorf("open %q: %w", path, err)
+	}
+	return keys, nil
 }
 
 // openPasskeys opens the store that all bots share.

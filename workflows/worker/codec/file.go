@@ -100,20 +100,42 @@ func CreateKeyFile(path string, text []byte) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	// CreateTemp creates with mode 0600.
-	draft, err := os.CreateTemp(dir, ".key-*")
+	draft, err := draftKeyFile(dir, text)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(draft.Name())) }()
-	_, err = draft.Write(text)
-	if err := errors.Join(err, draft.Sync(), draft.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(draft.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	defer func() { err = errors.Join(err, os.Remove(draft)) }()
+	if err := os.Link(draft, path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// ReplaceKeyFile puts a whole file of mode 0600 in the place of the one that has the
+// name. A crash leaves the old one or the new one.
+func ReplaceKeyFile(path string, text []byte) error {
+	dir := filepath.Dir(path)
+	draft, err := draftKeyFile(dir, text)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(draft, path); err != nil {
+		return errors.Join(err, os.Remove(draft))
+	}
+	return syncDir(dir)
+}
+
+// draftKeyFile writes a file of mode 0600 to disk under a name of its own.
+func draftKeyFile(dir string, text []byte) (name string, err error) {
+	draft, err := os.CreateTemp(dir, ".key-*") // It creates with mode 0600.
+	if err != nil {
+		return "", err
+	}
+	_, err = draft.Write(text)
+	if err := errors.Join(err, draft.Sync(), draft.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(draft.Name()))
+	}
+	return draft.Name(), nil
 }
 
 // syncDir makes a new name in dir survive a loss of power.
