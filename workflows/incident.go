@@ -74,6 +74,10 @@ type incidentRun struct {
 	// began last.
 	showing, recording bool
 	recordedAt         time.Time
+	// unseen says that the card can not be shown, and noticed is the news that people
+	// were told of elsewhere last.
+	unseen  bool
+	noticed string
 	// wanted says what the main loop is to do next.
 	wanted struct {
 		collect  bool
@@ -156,6 +160,7 @@ func (r *incidentRun) run(ctx workflow.Context) error {
 	}
 	// The card comes first: it takes along what the ledger does not have yet.
 	workflow.Go(ctx, r.keepCard)
+	workflow.Go(ctx, r.keepNotices)
 	workflow.Go(ctx, r.keepLedger)
 	workflow.Go(ctx, r.keepCalling)
 	workflow.Go(ctx, r.keepPostmortem)

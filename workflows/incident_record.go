@@ -215,8 +215,7 @@ func (r *incidentRun) keepCard(ctx workflow.Context) {
 			continue
 		}
 		shown := *r.view()
-		var ref incident.CardRef
-		err := workflow.ExecuteActivity(cardOptions(ctx), act.PublishCard, shown).Get(ctx, &ref)
+		ref, err := r.publish(ctx, shown)
 		r.published = shown.Revision
 		if err != nil {
 			workflow.GetLogger(ctx).Error("Card could not be published.", "incident_id", shown.Key, "error", err)

@@ -62,6 +62,8 @@ type world struct {
 	replan    func(activities.ReplanInput) (activities.ReplanResult, error)
 	execute   func(activities.ExecuteInput) (incident.ActionView, error)
 	measure   func(n int, at time.Time) incident.RecoveryResult
+	// notes are what was noted at the source.
+	notes []activities.NoteInput
 }
 
 func newWorld(t *testing.T) *world {
@@ -155,7 +157,13 @@ func newWorld(t *testing.T) *world {
 		w.escalate = append(w.escalate, in.Reason)
 		return nil
 	})
-	on(a.NoteAtSource, func(context.Context, activities.NoteInput) error { w.note("NoteAtSource"); return nil })
+	on(a.NoteAtSource, func(_ context.Context, in activities.NoteInput) error {
+		w.note("NoteAtSource")
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.notes = append(w.notes, in)
+		return nil
+	})
 	on(a.WritePostmortem, func(context.Context, activities.PostmortemInput) (incident.PostmortemRef, error) {
 		w.note("WritePostmortem")
 		return incident.PostmortemRef{Number: 7, URL: "https://git.example.com/7"}, nil

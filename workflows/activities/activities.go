@@ -59,6 +59,8 @@ type Activities struct {
 	// group whose kind nobody answers for has no owner who could be told, and
 	// whatever needs one is an error.
 	Owners map[runbooks.OwnerKind]Member
+	// Console is the address of an incident's page; it is optional.
+	Console func(key string) string
 	// Lately is optional: without it everybody is asked every time.
 	Lately *Lately
 }
@@ -308,7 +310,11 @@ func (a *Activities) NoteAtSource(ctx context.Context, in NoteInput) error {
 	if !ok || a.Pager == nil {
 		return nil
 	}
-	return asActivityError(a.Pager.Note(ctx, id, in.ID, in.Text))
+	text := in.Text
+	if in.Console && a.Console != nil {
+		text += "\nOr in the console: " + a.Console(in.Key)
+	}
+	return asActivityError(a.Pager.Note(ctx, id, in.ID, text))
 }
 
 // WritePostmortem creates or updates the incident's one issue.

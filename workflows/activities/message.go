@@ -121,6 +121,8 @@ type NoteInput struct {
 	Key  string `json:"key"`
 	ID   string `json:"id"`
 	Text string `json:"text"`
+	// Console adds the address of the incident's page in the console.
+	Console bool `json:"console,omitempty"`
 }
 
 // EvidenceInput asks for the evidence of one phase of a rollback.

@@ -223,7 +223,7 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 		Ledger: audit{led}, Evidence: store, Channel: v.channel, Directory: v.directory, Systems: set,
 		Catalogue: rules.Catalogue, Runbooks: rules.Runbooks, Policy: rules.Policy,
 		Postmortem: views.Postmortem, Review: views.Review, Now: time.Now, Pager: v.pager, Tracker: v.tracker, Intake: s.Gateway,
-		Recorded: recorded, Recorders: set, Owners: v.owners, Lately: activities.NewLately(time.Now), Attestations: trusted,
+		Console: consoleOf(o.Config), Recorded: recorded, Recorders: set, Owners: v.owners, Lately: activities.NewLately(time.Now), Attestations: trusted,
 	})
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)
@@ -239,6 +239,15 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 		return worker.EnsureReconcile(ctx, s.Client, incident.SourcePagerDuty, o.Config.PagerDuty.ReconcileEvery)
 	}
 	return nil
+}
+
+// consoleOf is where people decide about an incident beside Slack; nil where there is
+// no login to do so.
+func consoleOf(c Config) func(key string) string {
+	if !c.Login.configured() {
+		return nil
+	}
+	return func(key string) string { return bot.ConsoleURL(c.URL, key) }
 }
 
 // Names in the data folder.
