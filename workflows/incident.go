@@ -58,10 +58,10 @@ type incidentRun struct {
 	state incident.IncidentState
 	// mutex keeps updates that need an activity from interleaving.
 	mutex workflow.Mutex
-	// pending are entries that the ledger does not have yet, and calls are
-	// pages to the next level that are not under way yet.
+	// pending are entries that the ledger does not have yet, and calls page people
+	// and are not under way yet.
 	pending []incident.Entry
-	calls   []call
+	calls   []func(workflow.Context)
 	// published is the revision that the card shows, and indexed what lists
 	// show.
 	published int
@@ -85,7 +85,7 @@ type incidentRun struct {
 	rolling workflow.ChildWorkflowFuture
 	// heardAt is when the rollback in flight said something last.
 	heardAt time.Time
-	// busy counts the pages to the next level that are under way.
+	// busy counts the calls that are under way.
 	busy int
 	// writing says that a postmortem is being written, reviewing that the issue
 	// of a review is.

@@ -66,7 +66,7 @@ func (r *incidentRun) decide(ctx workflow.Context, q incident.DecideRequest) (in
 	switch d.Outcome {
 	case incident.OutcomeApproved:
 		if d.BreakGlass {
-			r.glassBroken(ctx, d)
+			r.glassBroken(ctx, d, opt)
 		}
 		r.start(ctx, opt, got.Approvers)
 	case incident.OutcomeRefused:

@@ -43,6 +43,10 @@ type Activities struct {
 	// Pager is optional: without it nobody can be on call, and nothing can be
 	// escalated, which is said on the card.
 	Pager Pager
+	// Security is the pager's identifier of the service that pages security when the
+	// policy is passed by. It is optional: without it nobody from security is paged,
+	// which is said on the card.
+	Security string
 	// Tracker is optional: without it no postmortem is written, which is said
 	// on the card.
 	Tracker Tracker

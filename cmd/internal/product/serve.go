@@ -222,7 +222,7 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 	w := worker.New(s.Client, &activities.Activities{
 		Ledger: audit{led}, Evidence: store, Channel: v.channel, Directory: v.directory, Systems: set,
 		Catalogue: rules.Catalogue, Runbooks: rules.Runbooks, Policy: rules.Policy,
-		Postmortem: views.Postmortem, Review: views.Review, Now: time.Now, Pager: v.pager, Tracker: v.tracker, Intake: s.Gateway,
+		Postmortem: views.Postmortem, Review: views.Review, Now: time.Now, Pager: v.pager, Security: o.Config.PagerDuty.SecurityService, Tracker: v.tracker, Intake: s.Gateway,
 		Recorded: recorded, Recorders: set, Owners: v.owners, Lately: activities.NewLately(time.Now), Attestations: trusted,
 	})
 	if err := w.Start(); err != nil {
