@@ -89,7 +89,9 @@ func TestBreakGlassPagesSecurityAndOwners(t *testing.T) {
 				require.Contains(t, v.Notes, n)
 			}
 			for _, text := range tt.texts {
-				require.True(t, slices.ContainsFunc(w.entries, func(e incident.Entry) bool { return e.Kind == incident.EventEscalation && strings.Contains(e.Text, text) }), text)
+				require.True(t, slices.ContainsFunc(w.entries, func(e incident.Entry) bool {
+					return e.Kind == incident.EventEscalation && strings.Contains(e.Text, text)
+				}), text)
 			}
 			for _, text := range tt.silent {
 				require.NotContains(t, strings.Join(v.Notes, "\n"), text)

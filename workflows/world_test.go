@@ -45,7 +45,7 @@ type world struct {
 	asked    []string
 	sent     []incident.Page
 
-	paged    []activities.PageOverseerInput
+	paged []activities.PageOverseerInput
 
 	// overseers is who must know of an approval past the policy.
 	overseers activities.Overseers

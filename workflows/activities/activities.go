@@ -63,6 +63,8 @@ type Activities struct {
 	// group whose kind nobody answers for has no owner who could be told, and
 	// whatever needs one is an error.
 	Owners map[runbooks.OwnerKind]Member
+	// Meter is optional: without it nothing is counted.
+	Meter Meter
 	// Lately is optional: without it everybody is asked every time.
 	Lately *Lately
 }
