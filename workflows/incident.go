@@ -183,7 +183,8 @@ func (r *incidentRun) run(ctx workflow.Context) error {
 				return workflow.NewContinueAsNewError(ctx, incident.WorkflowIncident, incident.IncidentInput{Key: r.view().Key, State: &r.state})
 			}
 		case r.wanted.finish && r.quiet():
-			if r.settled(ctx, r.idle) {
+			r.tellAll(ctx)
+			if r.settled(ctx, r.atRest) && r.told() {
 				return nil
 			}
 		}
@@ -229,8 +230,8 @@ func (r *incidentRun) quiet() bool {
 	return r.rolling == nil && r.busy == 0 && !r.writing && !r.state.Unwritten && !r.reviewing && !r.state.Unreviewed
 }
 
-// idle reports whether nothing is in flight and all is written and shown.
-func (r *incidentRun) idle() bool {
+// atRest reports whether nothing is in flight and all is written and shown.
+func (r *incidentRun) atRest() bool {
 	return r.quiet() && len(r.pending) == 0 && len(r.calls) == 0 && r.published == r.view().Revision && !r.mutex.IsLocked()
 }
 
@@ -268,6 +269,9 @@ func (r *incidentRun) watchCancel(ctx workflow.Context, cancelled workflow.Chann
 
 // abandon ends a run that was cancelled, with nothing left unsaid.
 func (r *incidentRun) abandon(ctx workflow.Context) error {
-	_ = workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && r.idle() })
+	for rest := false; !rest; rest = r.told() {
+		r.tellAll(ctx)
+		_ = workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && r.atRest() })
+	}
 	return temporal.NewCanceledError("the incident was cancelled")
 }
