@@ -30,12 +30,16 @@ const (
 	// ActionConsole is a link to the page where a plan is approved with a second
 	// proof. A click on it changes nothing.
 	ActionConsole = "console"
+	// ActionBreakGlass opens the form that asks why a plan is to be approved past the
+	// policy. It approves nothing by itself.
+	ActionBreakGlass = "break-glass"
 )
 
 // Callback IDs of the modals.
 const (
-	CallbackDeclare = "declare"
-	CallbackRefuse  = "refuse"
+	CallbackDeclare    = "declare"
+	CallbackRefuse     = "refuse"
+	CallbackBreakGlass = "break-glass"
 )
 
 // Block and action IDs of the inputs of the modals.
