@@ -95,6 +95,10 @@ func (d *desk) pressed(ctx context.Context, name, suffix, value string, who pers
 	case views.ActionStatus:
 		return d.obey(ctx, order{verb: "status", key: ref.Key}, who)
 	case views.ActionCommand:
+		if incident.Verb(suffix) == incident.VerbHandOver {
+			ref.Channel = who.channel
+			return d.openModal(ctx, who, views.HandOverModal(ref))
+		}
 		q := incident.CommandRequest{CommandID: who.id, Verb: incident.Verb(suffix), Actor: who.actor, At: d.now().UTC()}
 		receipt, err := d.gateway.SendCommand(d.bounded(ctx, who), ref.Key, q)
 		return d.recorded(ctx, receipt, err, ref.Key, who)
@@ -165,6 +169,17 @@ func (d *desk) submission(ctx context.Context, c slack.InteractionCallback, who 
 		}
 		card, taken := d.decide(ctx, *meta.Ref, g, who)
 		return d.closed(ctx, card, taken, views.InputReason, who)
+	case views.CallbackHandOver:
+		to := input(c, views.InputPerson)
+		if meta.Ref == nil || to == "" {
+			return modalErrors(views.InputPerson, views.Usage("handover needs a person"))
+		}
+		receipt, err := d.gateway.SendCommand(d.bounded(ctx, who), meta.Ref.Key, incident.CommandRequest{
+			CommandID: who.id, Verb: incident.VerbHandOver, Actor: who.actor, At: d.now().UTC(),
+			To: &incident.Actor{Via: incident.ViaSlack, SlackTeam: who.actor.SlackTeam, SlackUser: to},
+		})
+		card, taken := d.recorded(ctx, receipt, err, meta.Ref.Key, who)
+		return d.closed(ctx, card, taken, views.InputPerson, who)
 	case views.CallbackDeclare:
 		w := declaration{service: input(c, views.InputService), title: strings.Join(strings.Fields(input(c, views.InputTitle)), " ")}
 		if w.severity, err = incident.ParseSeverity(input(c, views.InputSeverity)); err != nil {
@@ -212,6 +227,9 @@ func input(c slack.InteractionCallback, block string) string {
 	for _, value := range c.View.State.Values[block] {
 		if value.SelectedOption.Value != "" {
 			return value.SelectedOption.Value
+		}
+		if value.SelectedUser != "" {
+			return value.SelectedUser
 		}
 		return strings.TrimSpace(value.Value)
 	}

@@ -124,6 +124,23 @@ func TestBreakGlassModal(t *testing.T) {
 	require.Equal(t, incident.AnswerApprove, v.Decisions[0].Answer)
 }
 
+// The command is handed over to whom a person picks in the form, and to nobody else.
+func TestHandOverModal(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	key := begin(t, o.gateway, o.channel)
+	seen, err := json.Marshal([]slack.Block{slack.NewActionBlock("commands", slack.NewButtonBlockElement("command:hand_over",
+		views.Ref{Key: key, Revision: 1}.Encode(), slack.NewTextBlockObject(slack.PlainTextType, "Hand over", false, false)))})
+	require.NoError(t, err)
+	require.True(t, o.click("U0ADA", o.card(key), "command:hand_over", seen).Acked)
+	modal, ok := o.Modal("U0ADA")
+	require.True(t, ok)
+	result, err := o.SubmitModal(within(t), fakeslack.Submit{User: "U0ADA", View: modal.ID, Values: map[string]string{"person": "U0BOB"}})
+	require.NoError(t, err)
+	require.True(t, result.Acked)
+	o.told("U0ADA", "the answer to hand_over for slack:T0BACKOUT/U0BOB")
+}
+
 func TestSlashCommands(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

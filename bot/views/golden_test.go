@@ -155,6 +155,7 @@ func TestMenusAndModals(t *testing.T) {
 		"declare":         views.DeclareModal(views.Declaration{Services: []string{"cart", "checkout"}, Title: "It is slow", Channel: "C0INCIDENTS"}),
 		"declare-unknown": views.DeclareModal(views.Declaration{}),
 		"break-glass":     views.BreakGlassModal(views.Ref{Key: "pagerduty/Q1ABC", Option: "o1", Digest: digest("o1"), Revision: 3, Channel: "C1"}),
+		"hand-over":       views.HandOverModal(views.Ref{Key: "pagerduty/Q1ABC", Revision: 3, Channel: "C1"}),
 		"refuse":          views.RefuseModal(views.Ref{Key: "pagerduty/Q1ABC", Option: "o1", Digest: digest("o1"), Revision: 3, Channel: "C1"}),
 	}
 	for name, m := range modals {
@@ -211,6 +212,33 @@ func TestButtonsCarryWhatIsShown(t *testing.T) {
 		for _, b := range buttons(views.NewCard(v)) {
 			action, _ := views.SplitAction(b.ActionID)
 			require.Equal(t, views.ActionCommand, action, phase)
+		}
+	}
+}
+
+// Taking the command from somebody is asked twice, and who has it can hand it over.
+func TestCommandChangesHandsWithCare(t *testing.T) {
+	t.Parallel()
+	for _, phase := range []incident.Phase{incident.PhaseCollecting, incident.PhaseDeciding, incident.PhaseValidating, incident.PhaseStuck} {
+		for _, commander := range []*incident.Person{nil, &ada} {
+			v := deciding()
+			v.Phase, v.Commander = phase, commander
+			c := views.NewCard(v)
+			valid(t, c)
+			found := map[string]*slack.ButtonBlockElement{}
+			for _, b := range buttons(c) {
+				found[b.ActionID] = b
+			}
+			require.NotNil(t, found["command:take_command"], phase)
+			if commander == nil {
+				require.Nil(t, found["command:take_command"].Confirm, phase)
+				require.NotContains(t, found, "command:hand_over", phase)
+				continue
+			}
+			require.NotNil(t, found["command:take_command"].Confirm, phase)
+			require.Contains(t, found["command:take_command"].Confirm.Text.Text, "Ada Lovelace is in command")
+			require.Contains(t, found["command:take_command"].Confirm.Text.Text, "become void")
+			require.Contains(t, found, "command:hand_over", phase)
 		}
 	}
 }

@@ -163,6 +163,15 @@ func BreakGlassModal(ref Ref) slack.ModalViewRequest {
 	)
 }
 
+// HandOverModal asks who is to be the incident commander.
+func HandOverModal(ref Ref) slack.ModalViewRequest {
+	return modal(CallbackHandOver, "Hand over command", "Hand over", metadata(Metadata{Ref: &ref, Channel: ref.Channel}),
+		new(runs).text("Approvals that wait for more people become void: they have to be given again. It is recorded with your name.").block("intro"),
+		slack.NewInputBlock(InputPerson, plain("Incident commander", maxLabel), nil,
+			slack.NewOptionsSelectBlockElement(slack.OptTypeUser, plain("Who takes over?", 150), InputPerson)),
+	)
+}
+
 func modal(callback, title, submit, private string, blocks ...slack.Block) slack.ModalViewRequest {
 	return slack.ModalViewRequest{
 		Type:            slack.VTModal,

@@ -40,6 +40,7 @@ const (
 	CallbackDeclare    = "declare"
 	CallbackRefuse     = "refuse"
 	CallbackBreakGlass = "break-glass"
+	CallbackHandOver   = "handover"
 )
 
 // Block and action IDs of the inputs of the modals.
@@ -48,6 +49,7 @@ const (
 	InputTitle    = "title"
 	InputSeverity = "severity"
 	InputReason   = "reason"
+	InputPerson   = "person"
 )
 
 // SplitAction parts an action ID into its name and its suffix.
