@@ -126,6 +126,12 @@ func (p *Policy) Expiry(t incident.Tier) time.Duration {
 	return 0
 }
 
+// BreakGlass reports whether one person may approve a plan in a tier alone, past its
+// quorum.
+func (p *Policy) BreakGlass(t incident.Tier) bool {
+	return p.breakGlass != nil && slices.Contains(p.breakGlass.Tiers, t)
+}
+
 // StepUp reports whether an approval in a tier counts only with a second proof.
 // A tier in which nobody can approve asks for it.
 func (p *Policy) StepUp(t incident.Tier) bool {

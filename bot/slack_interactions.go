@@ -55,7 +55,11 @@ func (d *desk) click(ctx context.Context, c slack.InteractionCallback, who perso
 	action := c.ActionCallback.BlockActions[0]
 	name, suffix := views.SplitAction(action.ActionID)
 	who.id = requestID("click", who.actor.SlackTeam, who.actor.SlackUser, c.TriggerID, action.ActionID)
-	card, taken := d.pressed(ctx, name, suffix, action.Value, who)
+	value := action.Value
+	if value == "" {
+		value = action.SelectedOption.Value // It was chosen from a menu.
+	}
+	card, taken := d.pressed(ctx, name, suffix, value, who)
 	if card != nil {
 		d.tellLater(ctx, who, *card)
 	}
@@ -79,7 +83,7 @@ func (d *desk) pressed(ctx context.Context, name, suffix, value string, who pers
 		o := parse(pick.Text)
 		o.key = pick.Key
 		return d.obey(ctx, o, who)
-	case views.ActionStatus, views.ActionApprove, views.ActionRefuse, views.ActionCommand:
+	case views.ActionStatus, views.ActionApprove, views.ActionRefuse, views.ActionCommand, views.ActionBreakGlass:
 	default:
 		return nil, true // a link, or a button that a newer version made
 	}
@@ -91,25 +95,40 @@ func (d *desk) pressed(ctx context.Context, name, suffix, value string, who pers
 	case views.ActionStatus:
 		return d.obey(ctx, order{verb: "status", key: ref.Key}, who)
 	case views.ActionCommand:
+		if incident.Verb(suffix) == incident.VerbHandOver {
+			ref.Channel = who.channel
+			return d.openModal(ctx, who, views.HandOverModal(ref))
+		}
 		q := incident.CommandRequest{CommandID: who.id, Verb: incident.Verb(suffix), Actor: who.actor, At: d.now().UTC()}
 		receipt, err := d.gateway.SendCommand(d.bounded(ctx, who), ref.Key, q)
 		return d.recorded(ctx, receipt, err, ref.Key, who)
-	case views.ActionRefuse:
+	case views.ActionRefuse, views.ActionBreakGlass:
 		if ref.Option == "" || ref.Digest == "" {
 			return said(views.Tampered)
 		}
 		ref.Channel = who.channel
+		if name == views.ActionBreakGlass {
+			return d.openModal(ctx, who, views.BreakGlassModal(ref))
+		}
 		return d.openModal(ctx, who, views.RefuseModal(ref))
 	default:
-		return d.decide(ctx, ref, incident.AnswerApprove, "", who)
+		return d.decide(ctx, ref, given{answer: incident.AnswerApprove}, who)
 	}
 }
 
+// given is what a person answered.
+type given struct {
+	answer incident.Answer
+	reason string
+	// glass says that they approve past the policy.
+	glass bool
+}
+
 // decide sends an answer to exactly the plan that the person saw.
-func (d *desk) decide(ctx context.Context, ref views.Ref, a incident.Answer, why string, who person) (*views.Card, bool) {
+func (d *desk) decide(ctx context.Context, ref views.Ref, g given, who person) (*views.Card, bool) {
 	receipt, err := d.gateway.SendDecision(d.bounded(ctx, who), ref.Key, incident.DecideRequest{
 		DecisionID: who.id, OptionID: ref.Option, PlanDigest: ref.Digest, Revision: ref.Revision, Actor: who.actor,
-		Answer: a, Reason: why, At: d.now().UTC(),
+		Answer: g.answer, Reason: g.reason, BreakGlass: g.glass, At: d.now().UTC(),
 	})
 	return d.recorded(ctx, receipt, err, ref.Key, who)
 }
@@ -140,13 +159,27 @@ func (d *desk) submission(ctx context.Context, c slack.InteractionCallback, who 
 	who.channel = meta.Channel
 	who.actor.Channel = meta.Channel
 	switch c.View.CallbackID {
-	case views.CallbackRefuse:
-		why := reason(strings.Fields(input(c, views.InputReason)))
-		if meta.Ref == nil || why == "" {
-			return modalErrors(views.InputReason, views.Usage("refuse needs a reason"))
+	case views.CallbackRefuse, views.CallbackBreakGlass:
+		g := given{answer: incident.AnswerRefuse, reason: reason(strings.Fields(input(c, views.InputReason)))}
+		if c.View.CallbackID == views.CallbackBreakGlass {
+			g.answer, g.glass = incident.AnswerApprove, true
 		}
-		card, taken := d.decide(ctx, *meta.Ref, incident.AnswerRefuse, why, who)
+		if meta.Ref == nil || g.reason == "" {
+			return modalErrors(views.InputReason, views.Usage(c.View.CallbackID+" needs a reason"))
+		}
+		card, taken := d.decide(ctx, *meta.Ref, g, who)
 		return d.closed(ctx, card, taken, views.InputReason, who)
+	case views.CallbackHandOver:
+		to := input(c, views.InputPerson)
+		if meta.Ref == nil || to == "" {
+			return modalErrors(views.InputPerson, views.Usage("handover needs a person"))
+		}
+		receipt, err := d.gateway.SendCommand(d.bounded(ctx, who), meta.Ref.Key, incident.CommandRequest{
+			CommandID: who.id, Verb: incident.VerbHandOver, Actor: who.actor, At: d.now().UTC(),
+			To: &incident.Actor{Via: incident.ViaSlack, SlackTeam: who.actor.SlackTeam, SlackUser: to},
+		})
+		card, taken := d.recorded(ctx, receipt, err, meta.Ref.Key, who)
+		return d.closed(ctx, card, taken, views.InputPerson, who)
 	case views.CallbackDeclare:
 		w := declaration{service: input(c, views.InputService), title: strings.Join(strings.Fields(input(c, views.InputTitle)), " ")}
 		if w.severity, err = incident.ParseSeverity(input(c, views.InputSeverity)); err != nil {
@@ -194,6 +227,9 @@ func input(c slack.InteractionCallback, block string) string {
 	for _, value := range c.View.State.Values[block] {
 		if value.SelectedOption.Value != "" {
 			return value.SelectedOption.Value
+		}
+		if value.SelectedUser != "" {
+			return value.SelectedUser
 		}
 		return strings.TrimSpace(value.Value)
 	}

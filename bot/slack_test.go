@@ -82,6 +82,65 @@ func TestRefuseModal(t *testing.T) {
 	require.Equal(t, incident.AnswerRefuse, v.Decisions[0].Answer)
 }
 
+// The form of an approval past the policy takes a reason, and nothing without one.
+func TestBreakGlassModal(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	key := begin(t, o.gateway, o.channel)
+	ts := o.card(key)
+	seen := func(value string) json.RawMessage {
+		menu := slack.NewOverflowBlockElement("break-glass:0", slack.NewOptionBlockObject(value, slack.NewTextBlockObject(slack.PlainTextType, "Break the glass", false, false), nil))
+		b, err := json.Marshal([]slack.Block{slack.NewActionBlock("decide", menu)})
+		require.NoError(t, err)
+		return b
+	}
+	choose := func(value string) {
+		got, err := o.Click(within(t), fakeslack.Click{User: "U0ADA", Channel: o.channel, TS: ts, ActionID: "break-glass:0", Value: value, Seen: seen(value)})
+		require.NoError(t, err)
+		require.True(t, got.Acked)
+	}
+	choose(views.Ref{Key: key, Revision: 1}.Encode())
+	o.told("U0ADA", "does not belong to a card of Backout")
+	_, opened := o.Modal("U0ADA")
+	require.False(t, opened)
+
+	choose(views.Ref{Key: key, Option: "o1", Digest: planDigest("o1"), Revision: 1}.Encode())
+	modal, ok := o.Modal("U0ADA")
+	require.True(t, ok)
+	require.Empty(t, viewOf(t, o.gateway, key).Decisions, "the menu approves nothing")
+	submit := func(why string) fakeslack.SubmitResult {
+		result, err := o.SubmitModal(within(t), fakeslack.Submit{User: "U0ADA", View: modal.ID, Values: map[string]string{"reason": why}})
+		require.NoError(t, err)
+		return result
+	}
+	require.Contains(t, submit("   ").Errors["reason"], "break-glass needs a reason")
+	require.Empty(t, viewOf(t, o.gateway, key).Decisions)
+	require.True(t, submit("all of <Europe> is down").Acked)
+	o.told("U0ADA", "your decision starts the rollback")
+	v := viewOf(t, o.gateway, key)
+	require.Len(t, v.Decisions, 1)
+	require.True(t, v.Decisions[0].BreakGlass)
+	require.Equal(t, "all of <Europe> is down", v.Decisions[0].Reason)
+	require.Equal(t, incident.AnswerApprove, v.Decisions[0].Answer)
+}
+
+// The command is handed over to whom a person picks in the form, and to nobody else.
+func TestHandOverModal(t *testing.T) {
+	t.Parallel()
+	o := open(t, bot.Options{}, false)
+	key := begin(t, o.gateway, o.channel)
+	seen, err := json.Marshal([]slack.Block{slack.NewActionBlock("commands", slack.NewButtonBlockElement("command:hand_over",
+		views.Ref{Key: key, Revision: 1}.Encode(), slack.NewTextBlockObject(slack.PlainTextType, "Hand over", false, false)))})
+	require.NoError(t, err)
+	require.True(t, o.click("U0ADA", o.card(key), "command:hand_over", seen).Acked)
+	modal, ok := o.Modal("U0ADA")
+	require.True(t, ok)
+	result, err := o.SubmitModal(within(t), fakeslack.Submit{User: "U0ADA", View: modal.ID, Values: map[string]string{"person": "U0BOB"}})
+	require.NoError(t, err)
+	require.True(t, result.Acked)
+	o.told("U0ADA", "the answer to hand_over for slack:T0BACKOUT/U0BOB")
+}
+
 func TestSlashCommands(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -58,10 +58,10 @@ type incidentRun struct {
 	state incident.IncidentState
 	// mutex keeps updates that need an activity from interleaving.
 	mutex workflow.Mutex
-	// pending are entries that the ledger does not have yet, and calls are
-	// pages to the next level that are not under way yet.
+	// pending are entries that the ledger does not have yet, and calls page people
+	// and are not under way yet.
 	pending []incident.Entry
-	calls   []call
+	calls   []func(workflow.Context)
 	// published is the revision that the card shows, and indexed what lists
 	// show.
 	published int
@@ -89,7 +89,7 @@ type incidentRun struct {
 	rolling workflow.ChildWorkflowFuture
 	// heardAt is when the rollback in flight said something last.
 	heardAt time.Time
-	// busy counts the pages to the next level that are under way.
+	// busy counts the calls that are under way.
 	busy int
 	// writing says that a postmortem is being written, reviewing that the issue
 	// of a review is.
@@ -188,7 +188,8 @@ func (r *incidentRun) run(ctx workflow.Context) error {
 				return workflow.NewContinueAsNewError(ctx, incident.WorkflowIncident, incident.IncidentInput{Key: r.view().Key, State: &r.state})
 			}
 		case r.wanted.finish && r.quiet():
-			if r.settled(ctx, r.idle) {
+			r.tellAll(ctx)
+			if r.settled(ctx, r.atRest) && r.told() {
 				return nil
 			}
 		}
@@ -234,8 +235,8 @@ func (r *incidentRun) quiet() bool {
 	return r.rolling == nil && r.busy == 0 && !r.writing && !r.state.Unwritten && !r.reviewing && !r.state.Unreviewed
 }
 
-// idle reports whether nothing is in flight and all is written and shown.
-func (r *incidentRun) idle() bool {
+// atRest reports whether nothing is in flight and all is written and shown.
+func (r *incidentRun) atRest() bool {
 	return r.quiet() && len(r.pending) == 0 && len(r.calls) == 0 && r.published == r.view().Revision && !r.mutex.IsLocked()
 }
 
@@ -273,6 +274,9 @@ func (r *incidentRun) watchCancel(ctx workflow.Context, cancelled workflow.Chann
 
 // abandon ends a run that was cancelled, with nothing left unsaid.
 func (r *incidentRun) abandon(ctx workflow.Context) error {
-	_ = workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && r.idle() })
+	for rest := false; !rest; rest = r.told() {
+		r.tellAll(ctx)
+		_ = workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && r.atRest() })
+	}
 	return temporal.NewCanceledError("the incident was cancelled")
 }

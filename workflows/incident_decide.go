@@ -26,9 +26,15 @@ func (r *incidentRun) decide(ctx workflow.Context, q incident.DecideRequest) (in
 	if res, ok := r.state.Results[id]; ok {
 		return res, nil
 	}
+	if res, ok := r.spent(id); ok {
+		return res, nil
+	}
 	v := r.view()
 	opt, known := v.Option(q.OptionID)
 	if res, moot := r.moot(q, opt, known); moot {
+		if class, single := r.idle(ctx, res.Outcome, res.Reason); !single {
+			return r.spend(id, class, res), nil
+		}
 		res.EventID = r.event(ctx, incident.EventDecision, workflow.Now(ctx), q.Actor.String(),
 			fmt.Sprintf("%s of %s did nothing: %s", q.Answer, q.OptionID, res.Reason), q)
 		return r.keep(id, res), nil
@@ -43,11 +49,19 @@ func (r *incidentRun) decide(ctx workflow.Context, q incident.DecideRequest) (in
 	}
 	got, err := judge(ctx, in)
 	if err != nil {
-		res := incident.Result{Outcome: incident.OutcomeDenied, Reason: "who you are and what you may decide could not be checked, so nothing was done; try again: " + plain(err)}
+		res := incident.Result{Outcome: incident.OutcomeDenied, Reason: unchecked + ": " + plain(err)}
+		if class, single := r.idle(ctx, res.Outcome, unchecked); !single {
+			return r.spend(id, class, res), nil
+		}
 		res.EventID = r.event(ctx, incident.EventDecision, workflow.Now(ctx), q.Actor.String(), res.Reason, q)
 		return r.keep(id, res), nil
 	}
 	d := got.Decision
+	if !counts(d.Outcome) {
+		if _, single := r.idle(ctx, d.Outcome, ""); !single {
+			return incident.Result{Outcome: d.Outcome, Reason: d.Sentence, EventID: d.EventID, Revision: v.Revision}, nil
+		}
+	}
 	switch d.Outcome {
 	case incident.OutcomeWaiting:
 		v.Waiting = got.Waiting
@@ -66,7 +80,7 @@ func (r *incidentRun) decide(ctx workflow.Context, q incident.DecideRequest) (in
 	switch d.Outcome {
 	case incident.OutcomeApproved:
 		if d.BreakGlass {
-			r.glassBroken(ctx, d)
+			r.glassBroken(ctx, d, opt)
 		}
 		r.start(ctx, opt, got.Approvers)
 	case incident.OutcomeRefused:
@@ -134,10 +148,7 @@ func (r *incidentRun) remember(d incident.Decision) {
 	if len(v.Decisions) <= maxDecisions {
 		return
 	}
-	counts := func(d incident.Decision) bool {
-		return d.Outcome == incident.OutcomeApproved || d.Outcome == incident.OutcomeWaiting || d.Outcome == incident.OutcomeRefused
-	}
-	oldest := max(0, slices.IndexFunc(v.Decisions, func(d incident.Decision) bool { return !counts(d) }))
+	oldest := max(0, slices.IndexFunc(v.Decisions, func(d incident.Decision) bool { return !counts(d.Outcome) }))
 	v.Decisions = slices.Delete(v.Decisions, oldest, oldest+1)
 }
 

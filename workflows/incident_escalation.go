@@ -29,7 +29,7 @@ func (r *incidentRun) escalate(ctx workflow.Context, cause, reason string) {
 	}
 	reason = truncate(reason, maxEventText)
 	id := r.event(ctx, incident.EventEscalation, workflow.Now(ctx), "", "paging the next level: "+reason, nil)
-	r.calls = append(r.calls, call{id: id, reason: reason})
+	r.calls = append(r.calls, func(ctx workflow.Context) { r.call(ctx, call{id: id, reason: reason}) })
 	r.changed()
 }
 
@@ -38,7 +38,7 @@ func (r *incidentRun) forget(cause string) {
 	r.state.Escalated = slices.DeleteFunc(r.state.Escalated, func(c string) bool { return c == cause })
 }
 
-// keepCalling makes the calls, each beside the others.
+// keepCalling makes the calls, each beside the others and beside everything else.
 func (r *incidentRun) keepCalling(ctx workflow.Context) {
 	for workflow.Await(ctx, func() bool { return len(r.calls) > 0 }) == nil {
 		next := r.calls[0]
@@ -46,7 +46,7 @@ func (r *incidentRun) keepCalling(ctx workflow.Context) {
 		r.busy++
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			defer func() { r.busy-- }()
-			r.call(ctx, next)
+			next(ctx)
 		})
 	}
 }

@@ -45,7 +45,11 @@ type world struct {
 	asked    []string
 	sent     []incident.Page
 
-	watch *activities.RecoveryPlan
+	paged []activities.PageOverseerInput
+
+	// overseers is who must know of an approval past the policy.
+	overseers activities.Overseers
+	watch     *activities.RecoveryPlan
 	// shown counts the cards that took a record along.
 	shown int
 	// unshown says that a card can not be shown beside a record.
@@ -55,6 +59,7 @@ type world struct {
 	record    func([]incident.Entry) error
 	authorize func(activities.AuthorizeInput) (activities.AuthorizeResult, error)
 	call      func(activities.EscalateInput) error
+	page      func(activities.PageOverseerInput) error
 	ask       func(activities.AskInput) (incident.Page, error)
 	collect   func(activities.CollectInput) (activities.CollectResult, error)
 	decide    func(activities.DecideInput) (activities.DecideResult, error)
@@ -155,6 +160,22 @@ func newWorld(t *testing.T) *world {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.escalate = append(w.escalate, in.Reason)
+		return nil
+	})
+	on(a.FindOverseers, func(_ context.Context, in activities.OverseersInput) (activities.Overseers, error) {
+		w.note("FindOverseers " + in.Option.ID)
+		return w.overseers, nil
+	})
+	on(a.PageOverseer, func(_ context.Context, in activities.PageOverseerInput) error {
+		w.note("PageOverseer " + in.Overseer.ServiceID)
+		if w.page != nil {
+			if err := w.page(in); err != nil {
+				return err
+			}
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.paged = append(w.paged, in)
 		return nil
 	})
 	on(a.NoteAtSource, func(_ context.Context, in activities.NoteInput) error {

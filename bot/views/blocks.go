@@ -127,12 +127,22 @@ func confirmation(title, text, yes string, style slack.Style) *slack.Confirmatio
 
 // actions is a row of buttons, without those that are nil; nil when none is left.
 func actions(id string, buttons ...*slack.ButtonBlockElement) slack.Block {
+	return row(id, pressable(buttons))
+}
+
+// pressable is the buttons that are not nil.
+func pressable(buttons []*slack.ButtonBlockElement) []slack.BlockElement {
 	elements := make([]slack.BlockElement, 0, len(buttons))
 	for _, b := range buttons {
 		if b != nil {
 			elements = append(elements, b)
 		}
 	}
+	return elements
+}
+
+// row is a row of elements; nil when there are none.
+func row(id string, elements []slack.BlockElement) slack.Block {
 	if len(elements) == 0 {
 		return nil
 	}

@@ -366,7 +366,13 @@ func commands(v incident.View) slack.Block {
 		}
 		return b
 	}
-	command := of(incident.VerbTakeCommand, "Take command")
+	command, handover := of(incident.VerbTakeCommand, "Take command"), (*slack.ButtonBlockElement)(nil)
+	if v.Commander != nil {
+		// Somebody has it, and what waits for more approvals under them is lost.
+		command = asked(incident.VerbTakeCommand, "Take command",
+			cut(person(*v.Commander), maxName)+" is in command. Approvals that wait for more people become void, and have to be given again.")
+		handover = of(incident.VerbHandOver, "Hand over…")
+	}
 	refresh := of(incident.VerbRefresh, "Look again")
 	escalate := of(incident.VerbEscalate, "Page the next level")
 	redo := func() *slack.ButtonBlockElement {
@@ -381,9 +387,9 @@ func commands(v incident.View) slack.Block {
 	}
 	switch v.Phase {
 	case incident.PhaseCollecting:
-		return actions("commands", command, escalate)
+		return actions("commands", command, handover, escalate)
 	case incident.PhaseDeciding:
-		return actions("commands", command, refresh, escalate, closing())
+		return actions("commands", command, handover, refresh, escalate, closing())
 	case incident.PhaseRollingBack:
 		stop := asked(incident.VerbCancel, "Stop the rollback",
 			"It stops before its next action. What was done already stays done, and the card shows each target's true state.")
@@ -392,11 +398,11 @@ func commands(v incident.View) slack.Block {
 		}
 		return actions("commands", stop, escalate)
 	case incident.PhaseValidating:
-		return actions("commands", command, escalate)
+		return actions("commands", command, handover, escalate)
 	case incident.PhaseRecovered:
 		return actions("commands", redo(), closing())
 	case incident.PhaseStuck:
-		return actions("commands", command, refresh, escalate, redo(), closing())
+		return actions("commands", command, handover, refresh, escalate, redo(), closing())
 	case incident.PhaseClosed:
 		return nil
 	default:

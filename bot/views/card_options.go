@@ -38,16 +38,16 @@ func options(v incident.View) []slack.Block {
 	for i := 0; i < len(shown); i += 2 {
 		pair := shown[i:min(i+2, len(shown))]
 		var fields []*slack.TextBlockObject
-		var buttons []*slack.ButtonBlockElement
+		var elements []slack.BlockElement
 		for j, o := range pair {
 			fields = append(fields, slack.NewTextBlockObject(slack.MarkdownType, optionText(v, o), false, true))
-			buttons = append(buttons, optionButtons(v, o, i+j, i+j == primary)...)
+			elements = append(elements, optionElements(v, o, i+j, i+j == primary)...)
 		}
 		section := slack.NewSectionBlock(nil, fields, nil, slack.SectionBlockOptionBlockID(fmt.Sprintf("options-%d", i/2)))
 		if len(fields) == 1 { // Alone, it has the whole width.
 			section = slack.NewSectionBlock(fields[0], nil, nil, slack.SectionBlockOptionBlockID(fmt.Sprintf("options-%d", i/2)))
 		}
-		blocks = append(blocks, kept(section, actions(fmt.Sprintf("decide-%d", i/2), buttons...))...)
+		blocks = append(blocks, kept(section, row(fmt.Sprintf("decide-%d", i/2), elements))...)
 	}
 	if more := len(v.Options) - len(shown); more > 0 {
 		blocks = append(blocks, new(runs).text(fmt.Sprintf("… and %d more options; the console and the command line show them all.", more)).block("more-options"))
@@ -187,6 +187,28 @@ func preflights(o incident.Option) []string {
 	return out
 }
 
+// optionElements are the answers to an option: two buttons, and behind them a menu
+// with what is seldom wanted.
+func optionElements(v incident.View, o incident.Option, index int, primary bool) []slack.BlockElement {
+	elements := pressable(optionButtons(v, o, index, primary))
+	if m := optionMenu(v, o, index); m != nil {
+		elements = append(elements, m)
+	}
+	return elements
+}
+
+// optionMenu leads to the form of an approval past the policy. It is nil where the
+// policy allows none, and where only the console counts, which has a form of its own.
+// A reference that is too long for a menu leaves the typed command.
+func optionMenu(v incident.View, o incident.Option, index int) *slack.OverflowBlockElement {
+	ref := Ref{Key: v.Key, Option: o.ID, Digest: o.Digest, Revision: v.Revision}.Encode()
+	if !o.BreakGlass || !decidable(o) || needsStepUp(o) || ref == "" || len(ref) > maxMenuValue {
+		return nil
+	}
+	return slack.NewOverflowBlockElement(fmt.Sprintf("%s:%d", ActionBreakGlass, index),
+		slack.NewOptionBlockObject(ref, plain("Break the glass for "+Plain(o.ID, 20)+"…", maxLabel), nil))
+}
+
 // optionButtons are the two answers to an option; none when nobody could give
 // them.
 func optionButtons(v incident.View, o incident.Option, index int, primary bool) []*slack.ButtonBlockElement {
@@ -235,7 +257,7 @@ func confirmText(o incident.Option) string {
 // Preview is what a person who typed an approval sees before it counts: the
 // plan, and one button that carries its digest.
 func Preview(v incident.View, o incident.Option) Card {
-	buttons := optionButtons(v, o, 0, decidable(o) && !o.OneWay())
+	elements := optionElements(v, o, 0, decidable(o) && !o.OneWay())
 	section := slack.NewSectionBlock(nil, []*slack.TextBlockObject{
 		slack.NewTextBlockObject(slack.MarkdownType, optionText(v, o), false, true),
 	}, nil, slack.SectionBlockOptionBlockID("option"))
@@ -243,11 +265,11 @@ func Preview(v incident.View, o incident.Option) Card {
 	if needsStepUp(o) {
 		intro = new(runs).text("This plan is approved with a passkey, in the console. Nothing was done here.")
 	}
-	if buttons == nil {
+	if len(elements) == 0 {
 		intro = new(runs).text("Nobody can approve this option now.")
 	}
 	return Card{
-		Blocks: kept(intro.block("intro"), section, actions("decide", buttons...)),
+		Blocks: kept(intro.block("intro"), section, row("decide", elements)),
 		Text:   "Approve " + Mrkdwn(o.ID, 20) + "? Plan " + incident.ShortDigest(o.Digest),
 	}
 }

@@ -103,9 +103,10 @@ func ConsoleStepUp(w io.Writer, v incident.View, o incident.Option, s StepUp) er
 		View         incident.View
 		Option       incident.Option
 		Reach        []reach
+		Measured     []element
 		Deciding     bool
 		Path, Action string
-	}{s, v, o, reaches(o.Radius), v.Phase == incident.PhaseDeciding || v.Phase == incident.PhaseStuck, "/incidents/" + v.Key, ApprovePath(v.Key, o)})
+	}{s, v, o, reaches(o.Radius), measurements(o.Radius), v.Phase == incident.PhaseDeciding || v.Phase == incident.PhaseStuck, "/incidents/" + v.Key, ApprovePath(v.Key, o)})
 	if err != nil {
 		return fmt.Errorf("render plan of option %q of %q: %w", o.ID, v.Key, err)
 	}

@@ -92,6 +92,7 @@ func deciding() incident.View {
 		Irreversible: []incident.Reach{{Name: "shop/releases/orders", Reason: "postgres.restore has no exact undo here"}},
 	}
 	restore.ExpectedTime = 12 * time.Minute
+	back.BreakGlass, restore.BreakGlass = true, true
 	restore.Risk = "Orders since the snapshot are lost."
 	restore.WontRevert = []string{"e-mails that were sent"}
 	restore.Preflight = append(restore.Preflight, incident.Preflight{Name: "deploy in flight", Result: incident.PreflightWarning, Reason: "A deploy of cart is running."})

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/slack-go/slack"
@@ -153,6 +154,8 @@ func TestMenusAndModals(t *testing.T) {
 	modals := map[string]slack.ModalViewRequest{
 		"declare":         views.DeclareModal(views.Declaration{Services: []string{"cart", "checkout"}, Title: "It is slow", Channel: "C0INCIDENTS"}),
 		"declare-unknown": views.DeclareModal(views.Declaration{}),
+		"break-glass":     views.BreakGlassModal(views.Ref{Key: "pagerduty/Q1ABC", Option: "o1", Digest: digest("o1"), Revision: 3, Channel: "C1"}),
+		"hand-over":       views.HandOverModal(views.Ref{Key: "pagerduty/Q1ABC", Revision: 3, Channel: "C1"}),
 		"refuse":          views.RefuseModal(views.Ref{Key: "pagerduty/Q1ABC", Option: "o1", Digest: digest("o1"), Revision: 3, Channel: "C1"}),
 	}
 	for name, m := range modals {
@@ -210,6 +213,90 @@ func TestButtonsCarryWhatIsShown(t *testing.T) {
 			action, _ := views.SplitAction(b.ActionID)
 			require.Equal(t, views.ActionCommand, action, phase)
 		}
+	}
+}
+
+// Taking the command from somebody is asked twice, and who has it can hand it over.
+func TestCommandChangesHandsWithCare(t *testing.T) {
+	t.Parallel()
+	for _, phase := range []incident.Phase{incident.PhaseCollecting, incident.PhaseDeciding, incident.PhaseValidating, incident.PhaseStuck} {
+		for _, commander := range []*incident.Person{nil, &ada} {
+			v := deciding()
+			v.Phase, v.Commander = phase, commander
+			c := views.NewCard(v)
+			valid(t, c)
+			found := map[string]*slack.ButtonBlockElement{}
+			for _, b := range buttons(c) {
+				found[b.ActionID] = b
+			}
+			require.NotNil(t, found["command:take_command"], phase)
+			if commander == nil {
+				require.Nil(t, found["command:take_command"].Confirm, phase)
+				require.NotContains(t, found, "command:hand_over", phase)
+				continue
+			}
+			require.NotNil(t, found["command:take_command"].Confirm, phase)
+			require.Contains(t, found["command:take_command"].Confirm.Text.Text, "Ada Lovelace is in command")
+			require.Contains(t, found["command:take_command"].Confirm.Text.Text, "become void")
+			require.Contains(t, found, "command:hand_over", phase)
+		}
+	}
+}
+
+// menus is what each menu of a card offers, by its action.
+func menus(c views.Card) map[string][]string {
+	out := map[string][]string{}
+	for _, b := range c.Blocks {
+		row, ok := b.(*slack.ActionBlock)
+		if !ok {
+			continue
+		}
+		for _, e := range row.Elements.ElementSet {
+			if menu, ok := e.(*slack.OverflowBlockElement); ok {
+				for _, o := range menu.Options {
+					out[menu.ActionID] = append(out[menu.ActionID], o.Value)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// The form of an approval past the policy is offered where the policy allows one, and
+// in Slack only where an approval in Slack counts.
+func TestBreakGlassIsOfferedWhereItIsAllowed(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		change  func(*incident.View)
+		offered bool
+	}{
+		{"allowed", func(*incident.View) {}, true},
+		{"not by the policy", func(v *incident.View) { v.Options[0].BreakGlass = false }, false},
+		{"the console alone counts", func(v *incident.View) { v.Options[0].StepUp = true }, false},
+		{"a blocked option", func(v *incident.View) { v.Options[0].Blocked = true }, false},
+		{"a forbidden option", func(v *incident.View) { v.Options[0].Tier = incident.TierForbidden }, false},
+		{"it runs already", func(v *incident.View) { v.Phase = incident.PhaseRollingBack }, false},
+		{"a key that fits into no menu", func(v *incident.View) { v.Key = "slack/" + strings.Repeat("D", 128) }, false},
+		{"the longest key of PagerDuty's that is known", func(v *incident.View) { v.Key, v.Revision = "pagerduty/Q0123456789ABC", 1000 }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v := deciding()
+			v.Options = v.Options[:1]
+			tt.change(&v)
+			c := views.NewCard(v)
+			valid(t, c)
+			got := menus(c)
+			if !tt.offered {
+				require.Empty(t, got)
+				return
+			}
+			require.Len(t, got["break-glass:0"], 1)
+			ref, err := views.ParseRef(got["break-glass:0"][0])
+			require.NoError(t, err)
+			require.Equal(t, views.Ref{Key: v.Key, Option: "o1", Digest: v.Options[0].Digest, Revision: v.Revision}, ref)
+		})
 	}
 }
 

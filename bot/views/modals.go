@@ -151,6 +151,27 @@ func RefuseModal(ref Ref) slack.ModalViewRequest {
 	)
 }
 
+// BreakGlassModal asks why one person approves alone, past the policy. The reason is
+// required, as where the command is typed.
+func BreakGlassModal(ref Ref) slack.ModalViewRequest {
+	reason := slack.NewPlainTextInputBlockElement(plain("Why can nobody with authority decide in time?", 150), InputReason).
+		WithMinLength(1).WithMaxLength(incident.MaxReason).WithMultiline(true)
+	return modal(CallbackBreakGlass, "Break the glass: "+Plain(ref.Option, 6), "Approve alone", metadata(Metadata{Ref: &ref, Channel: ref.Channel}),
+		new(runs).bold("You approve plan "+incident.ShortDigest(ref.Digest)+" alone, past the policy.").
+			text(" The next level, the owners and security are paged at once, and it will be reviewed. Evidence, lock and ledger are not skipped.").block("intro"),
+		slack.NewInputBlock(InputReason, plain("Reason", maxLabel), nil, reason),
+	)
+}
+
+// HandOverModal asks who is to be the incident commander.
+func HandOverModal(ref Ref) slack.ModalViewRequest {
+	return modal(CallbackHandOver, "Hand over command", "Hand over", metadata(Metadata{Ref: &ref, Channel: ref.Channel}),
+		new(runs).text("Approvals that wait for more people become void: they have to be given again. It is recorded with your name.").block("intro"),
+		slack.NewInputBlock(InputPerson, plain("Incident commander", maxLabel), nil,
+			slack.NewOptionsSelectBlockElement(slack.OptTypeUser, plain("Who takes over?", 150), InputPerson)),
+	)
+}
+
 func modal(callback, title, submit, private string, blocks ...slack.Block) slack.ModalViewRequest {
 	return slack.ModalViewRequest{
 		Type:            slack.VTModal,

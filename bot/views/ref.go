@@ -30,12 +30,17 @@ const (
 	// ActionConsole is a link to the page where a plan is approved with a second
 	// proof. A click on it changes nothing.
 	ActionConsole = "console"
+	// ActionBreakGlass opens the form that asks why a plan is to be approved past the
+	// policy. It approves nothing by itself.
+	ActionBreakGlass = "break-glass"
 )
 
 // Callback IDs of the modals.
 const (
-	CallbackDeclare = "declare"
-	CallbackRefuse  = "refuse"
+	CallbackDeclare    = "declare"
+	CallbackRefuse     = "refuse"
+	CallbackBreakGlass = "break-glass"
+	CallbackHandOver   = "handover"
 )
 
 // Block and action IDs of the inputs of the modals.
@@ -44,6 +49,7 @@ const (
 	InputTitle    = "title"
 	InputSeverity = "severity"
 	InputReason   = "reason"
+	InputPerson   = "person"
 )
 
 // SplitAction parts an action ID into its name and its suffix.

@@ -24,6 +24,8 @@ func guarded() incident.View {
 		SharedData:   []incident.Reach{{Name: "orders", Reason: "cart reads it too"}},
 		Global:       &incident.Reach{Name: "the flag new-totals", Reason: "it has no segments"},
 		Irreversible: []incident.Reach{{Name: "shop/orders", Reason: "a restore has no inverse"}},
+		TrafficShare: &incident.Measured{Value: new(0.23), Reason: "measured: checkout 23 %"},
+		Replicas:     &incident.Measured{Reason: "checkout: there is no data"},
 	}
 	return v
 }

@@ -32,6 +32,7 @@ var _ interface {
 	Open(ctx context.Context) ([]incident.Page, error)
 	Incident(ctx context.Context, id string) (page incident.Page, open bool, err error)
 	OnCall(ctx context.Context, serviceID string) ([]incident.Person, error)
+	PageService(ctx context.Context, serviceID, id, title, text string) error
 } = (*pagerduty.Client)(nil)
 
 func world(t *testing.T, change ...func(*fakepagerduty.Config)) *fakepagerduty.Server {

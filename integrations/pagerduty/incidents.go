@@ -30,7 +30,8 @@ func (c *Client) Reach(ctx context.Context) error {
 // Open lists the incidents that are triggered or acknowledged now, each as a
 // page of kind incident.PageReconciled. Its event ID is made of what the
 // incident shows, so that an incident that has not changed since the last time
-// is the same event. A list that can not be read to its end is an error.
+// is the same event. What PageService opened is left out. A list that can not be
+// read to its end is an error.
 func (c *Client) Open(ctx context.Context) ([]incident.Page, error) {
 	var pages []incident.Page
 	seen := make(map[string]bool)
@@ -48,7 +49,7 @@ func (c *Client) Open(ctx context.Context) ([]incident.Page, error) {
 		}
 		for _, i := range list.Incidents {
 			// A page moves when an incident closes between two requests.
-			if seen[i.ID] {
+			if seen[i.ID] || isNotice(i.IncidentKey) {
 				continue
 			}
 			seen[i.ID] = true

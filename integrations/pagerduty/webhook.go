@@ -75,6 +75,7 @@ type envelope struct {
 			Title     string     `json:"title"`
 			HTMLURL   string     `json:"html_url"`
 			Urgency   string     `json:"urgency"`
+			Key       string     `json:"incident_key"`
 			CreatedAt time.Time  `json:"created_at"`
 			Service   reference  `json:"service"`
 			Priority  *reference `json:"priority"`
@@ -117,6 +118,9 @@ func ParseWebhook(body []byte, s Severities) (Webhook, error) {
 	priority := ""
 	if d.Priority != nil {
 		priority = d.Priority.Summary
+	}
+	if isNotice(d.Key) {
+		return w, nil
 	}
 	w.Kind = WebhookPage
 	w.Page = incident.Page{

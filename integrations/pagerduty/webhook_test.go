@@ -49,6 +49,8 @@ func TestParseWebhook(t *testing.T) {
 		{name: "long title", body: event("incident.triggered", replace("A little bump", strings.Repeat("é", 300)).Replace(incidentData)), kind: pagerduty.WebhookPage, page: with(func(p *incident.Page) { p.Title = strings.Repeat("é", 249) + "…" })},
 		{name: "ping", body: event("pagey.ping", `{"message":"Hello","type":"ping"}`), kind: pagerduty.WebhookPing},
 		{name: "note", body: event("incident.annotated", `{"id":"P2LA89X","type":"incident_note","content":"x","incident":{"id":"PGR0VU2"}}`), kind: pagerduty.WebhookOther},
+		{name: "a page about another incident", body: event("incident.triggered", replace(`"urgency"`, `"incident_key":"backout/notice/sha256:00","urgency"`).Replace(incidentData)), kind: pagerduty.WebhookOther},
+		{name: "another key", body: event("incident.triggered", replace(`"urgency"`, `"incident_key":"x/backout/notice/","urgency"`).Replace(incidentData)), kind: pagerduty.WebhookPage, page: page},
 		{name: "service", body: event("service.updated", `{"id":"PF9KMXH","type":"service"}`), kind: pagerduty.WebhookOther},
 		{name: "not JSON", body: "event", bad: true},
 		{name: "truncated", body: event("incident.triggered", incidentData)[:100], bad: true},

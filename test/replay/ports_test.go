@@ -119,6 +119,8 @@ func (vendors) Say(context.Context, incident.CardRef, string, string) error { re
 
 func (v vendors) Escalate(_ context.Context, id, _ string) error { return v.world.allow(id, "pager") }
 
+func (vendors) PageService(context.Context, string, string, string, string) error { return nil }
+
 func (v vendors) Note(_ context.Context, id, _, _ string) error { return v.world.allow(id, "pager") }
 
 func (v vendors) Open(context.Context) ([]incident.Page, error) {

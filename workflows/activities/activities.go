@@ -43,6 +43,10 @@ type Activities struct {
 	// Pager is optional: without it nobody can be on call, and nothing can be
 	// escalated, which is said on the card.
 	Pager Pager
+	// Security is the pager's identifier of the service that pages security when the
+	// policy is passed by. It is optional: without it nobody from security is paged,
+	// which is said on the card.
+	Security string
 	// Tracker is optional: without it no postmortem is written, which is said
 	// on the card.
 	Tracker Tracker
@@ -61,6 +65,8 @@ type Activities struct {
 	Owners map[runbooks.OwnerKind]Member
 	// Console is the address of an incident's page; it is optional.
 	Console func(key string) string
+	// Meter is optional: without it nothing is counted.
+	Meter Meter
 	// Lately is optional: without it everybody is asked every time.
 	Lately *Lately
 }

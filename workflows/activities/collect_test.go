@@ -63,6 +63,8 @@ func TestCollectOptions(t *testing.T) {
 	require.False(t, off.Blocked)
 	require.Equal(t, incident.TierCommander, off.Tier, "it writes shared data")
 	require.Nil(t, off.Suspect)
+	require.True(t, back.BreakGlass, "the default policy allows it in every tier")
+	require.True(t, off.BreakGlass)
 	for _, call := range w.calls {
 		require.False(t, strings.HasPrefix(call, "apply") || strings.HasPrefix(call, "append"), "collecting changes nothing: %s", call)
 	}

@@ -65,7 +65,7 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 	if err != nil {
 		return DecideResult{}, asActivityError(err)
 	}
-	_, err = a.write(ctx, incident.Entry{
+	rec, err := a.write(ctx, incident.Entry{
 		ID: in.EventID, Incident: in.Key, Kind: incident.EventDecision, At: in.Now,
 		Actor: actorName(d.Person, in.Request.Actor), Text: because(out.Decision.Sentence, why), Payload: payload,
 	})
@@ -78,6 +78,9 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 	}
 	if err != nil {
 		return DecideResult{}, asActivityError(err)
+	}
+	if !rec.Existed {
+		a.count(out.Decision, on.Tier)
 	}
 	return out, nil
 }

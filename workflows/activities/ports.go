@@ -107,6 +107,14 @@ type Tracker interface {
 	Upsert(ctx context.Context, key, title, body string) (incident.PostmortemRef, error)
 }
 
+// Meter counts what is decided. It is told of each answer that was judged, once, by
+// whoever wrote it into the ledger; never of a repetition.
+type Meter interface {
+	// Decided counts an answer to a plan of a tier. past says that it approved the
+	// plan alone, past the policy's quorum.
+	Decided(outcome incident.Outcome, tier incident.Tier, past bool)
+}
+
 // Intake hands a page to its incident, as a webhook does.
 type Intake interface {
 	Page(ctx context.Context, p incident.Page) (incident.Result, error)

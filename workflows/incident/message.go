@@ -204,8 +204,26 @@ type IncidentState struct {
 	// there are none. Unreviewed says that the issue for it is to be written.
 	ReviewDue  time.Time `json:"review_due,omitzero"`
 	Unreviewed bool      `json:"unreviewed,omitempty"`
+	// Idle counts the answers that did nothing, by class.
+	Idle []Tally `json:"idle,omitempty"`
+	// Spent are the answers that were counted and not recorded by themselves, newest
+	// last: each a short digest of its ID and the index of its class in Idle.
+	Spent []string `json:"spent,omitempty"`
 	// Escalated are the causes for which the next level has been paged.
 	Escalated []string `json:"escalated,omitempty"`
+}
+
+// Tally counts the answers of one class that did nothing.
+type Tally struct {
+	Outcome Outcome `json:"outcome"`
+	// Reason is what they were told, if it was the same for all; empty for answers
+	// that were judged.
+	Reason string `json:"reason,omitempty"`
+	// Count is how many there were, and Untold how many of them no entry stands for
+	// yet, the first of which came at Since.
+	Count  int       `json:"count"`
+	Untold int       `json:"untold,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
 }
 
 // RollbackInput starts a Rollback workflow.

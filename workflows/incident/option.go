@@ -129,7 +129,10 @@ type Option struct {
 	TierReason string      `json:"tier_reason"`
 	// StepUp says that the policy counts an approval of this tier only with a
 	// second proof, which is given in the console.
-	StepUp       bool          `json:"step_up,omitempty"`
+	StepUp bool `json:"step_up,omitempty"`
+	// BreakGlass says that the policy lets one person approve a plan of this tier
+	// alone, past its quorum, with a reason.
+	BreakGlass   bool          `json:"break_glass,omitempty"`
 	Rung         Rung          `json:"rung"`
 	Suspect      *Suspect      `json:"suspect,omitempty"`
 	ExpectedTime time.Duration `json:"expected_time"`

@@ -51,6 +51,9 @@ func (p *program) doctor(ctx context.Context) error {
 		for _, rb := range rules.Runbooks {
 			_, _ = fmt.Fprintf(p.stdout, "  runbook    %s %s\n", rb.Digest, rb.Metadata.Name)
 		}
+		for _, w := range unwatched(c, rules) {
+			_, _ = fmt.Fprintf(p.stdout, "  warn %s\n", w)
+		}
 	}
 	_, _ = fmt.Fprintln(p.stdout, "reachable:")
 	reached := map[string]SystemConfig{}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -104,6 +105,10 @@ type PagerDutyConfig struct {
 	// OnCallLevels is how many levels of an escalation policy, from the first, are
 	// on call and may decide. Default: 1, those who are paged first.
 	OnCallLevels int `yaml:"on_call_levels"`
+	// SecurityService is the ID of the PagerDuty service that pages security when
+	// somebody approves alone, past the policy. Empty: nobody from security is paged,
+	// and the card says so.
+	SecurityService string `yaml:"security_service"`
 	// Priorities maps names of priorities to sev1 to sev4, beside P1 to P5 and
 	// SEV1 to SEV5, which are known.
 	Priorities map[string]incident.Severity `yaml:"priorities"`
@@ -111,6 +116,9 @@ type PagerDutyConfig struct {
 	// Default: sev3, because a higher one makes riskier rollbacks possible.
 	HighUrgency incident.Severity `yaml:"high_urgency"`
 }
+
+// pagerDutyID is how PagerDuty spells its identifiers.
+var pagerDutyID = regexp.MustCompile(`^[A-Z0-9]{2,32}$`)
 
 func (c PagerDutyConfig) severities() pagerduty.Severities {
 	return pagerduty.Severities{Priorities: c.Priorities, HighUrgency: c.HighUrgency}
@@ -264,6 +272,14 @@ func (c *Config) validate() error {
 	}
 	if c.PagerDuty.TokenFile != "" && c.PagerDuty.From == "" {
 		bad("pagerduty.from is missing: PagerDuty wants an e-mail address for writes")
+	}
+	if id := c.PagerDuty.SecurityService; id != "" {
+		switch {
+		case !pagerDutyID.MatchString(id):
+			bad("pagerduty.security_service is %q, want the ID of a PagerDuty service, such as PF9KMXH", id)
+		case c.PagerDuty.TokenFile == "":
+			bad("pagerduty.security_service needs pagerduty.token_file beside it: nobody could be paged")
+		}
 	}
 	if err := c.PagerDuty.severities().Validate(); err != nil {
 		bad("pagerduty: %w", err)

@@ -31,6 +31,8 @@ func TestConfigIsReadStrictly(t *testing.T) {
 		{"a repository without an owner", "github: { token_file: x, postmortem_repo: pm }\n", "want owner/name"},
 		{"a severity that is none", "pagerduty: { high_urgency: urgent }\n", "map high urgency"},
 		{"a priority of no severity", "pagerduty: { priorities: { Critical: p1 } }\n", `map priority "Critical"`},
+		{"security that is no service", "pagerduty: { security_service: the security team }\n", "want the ID of a PagerDuty service"},
+		{"security without a token", "pagerduty: { security_service: PSEC }\n", "needs pagerduty.token_file"},
 		{"an address without a port", "listen: localhost\n", "want host:port"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

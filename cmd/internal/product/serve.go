@@ -215,6 +215,10 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 	}
 	s.closers = append(s.closers, func(context.Context) error { return store.Close() })
 
+	meter, err := newDecisionMeter(registry)
+	if err != nil {
+		return err
+	}
 	recorded, err := runbooks.Targets(rules.Runbooks, rules.Catalogue, driver.Recorded())
 	if err != nil {
 		return err
@@ -222,8 +226,9 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 	w := worker.New(s.Client, &activities.Activities{
 		Ledger: audit{led}, Evidence: store, Channel: v.channel, Directory: v.directory, Systems: set,
 		Catalogue: rules.Catalogue, Runbooks: rules.Runbooks, Policy: rules.Policy,
-		Postmortem: views.Postmortem, Review: views.Review, Now: time.Now, Pager: v.pager, Tracker: v.tracker, Intake: s.Gateway,
+		Postmortem: views.Postmortem, Review: views.Review, Now: time.Now, Pager: v.pager, Security: o.Config.PagerDuty.SecurityService, Tracker: v.tracker, Intake: s.Gateway,
 		Console: consoleOf(o.Config), Recorded: recorded, Recorders: set, Owners: v.owners, Lately: activities.NewLately(time.Now), Attestations: trusted,
+		Meter: meter,
 	})
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)
