@@ -129,7 +129,9 @@ type Option struct {
 	TierReason string      `json:"tier_reason"`
 	// StepUp says that the policy counts an approval of this tier only with a
 	// second proof, which is given in the console.
-	StepUp       bool          `json:"step_up,omitempty"`
+	StepUp bool `json:"step_up,omitempty"`
+	// Reminder says when people are reminded of a missing answer; nil for never.
+	Reminder     *Reminder     `json:"reminder,omitempty"`
 	Rung         Rung          `json:"rung"`
 	Suspect      *Suspect      `json:"suspect,omitempty"`
 	ExpectedTime time.Duration `json:"expected_time"`
@@ -147,6 +149,13 @@ type Option struct {
 	SLOBurn *Measured `json:"slo_burn,omitempty"`
 	// Recommended marks at most one option of an incident.
 	Recommended bool `json:"recommended,omitempty"`
+}
+
+// Reminder is how long an answer to an option may be missing, and who is waited for,
+// for people.
+type Reminder struct {
+	After time.Duration `json:"after"`
+	Of    string        `json:"of"`
 }
 
 // OneWay reports whether executing the option can not be undone.
