@@ -44,6 +44,7 @@ type world struct {
 	held     []string
 	asked    []string
 	sent     []incident.Page
+	said     []activities.SayInput
 
 	watch *activities.RecoveryPlan
 	// shown counts the cards that took a record along.
@@ -55,6 +56,7 @@ type world struct {
 	record    func([]incident.Entry) error
 	authorize func(activities.AuthorizeInput) (activities.AuthorizeResult, error)
 	call      func(activities.EscalateInput) error
+	say       func(activities.SayInput) error
 	ask       func(activities.AskInput) (incident.Page, error)
 	collect   func(activities.CollectInput) (activities.CollectResult, error)
 	decide    func(activities.DecideInput) (activities.DecideResult, error)
@@ -153,6 +155,15 @@ func newWorld(t *testing.T) *world {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.escalate = append(w.escalate, in.Reason)
+		return nil
+	})
+	on(a.Say, func(_ context.Context, in activities.SayInput) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.said = append(w.said, in)
+		if w.say != nil {
+			return w.say(in)
+		}
 		return nil
 	})
 	on(a.NoteAtSource, func(context.Context, activities.NoteInput) error { w.note("NoteAtSource"); return nil })

@@ -35,6 +35,7 @@ const (
 	EventEscalation  EventKind = "escalation"
 	EventPostmortem  EventKind = "postmortem"
 	EventPhaseChange EventKind = "phase"
+	EventReminder    EventKind = "reminder"
 )
 
 // Event is one line of a timeline. Every event is an entry of the ledger under
