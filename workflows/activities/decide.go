@@ -195,8 +195,6 @@ func (a *Activities) evaluated(in DecideInput, on basis, d incident.Decision) De
 	d.Outcome, d.Sentence = mine.Outcome, mine.Sentence
 	if mine.Counts {
 		d.Outcome, d.Sentence = res.Outcome, res.Sentence
-	}
-	if mine.Counts {
 		d = a.timed(d, on.Tier, res)
 	}
 	return DecideResult{Decision: d, Waiting: res.Waiting, Approvers: res.Approvers}

@@ -1,6 +1,7 @@
 package activities_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/backout/backout/approvals"
+	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
 )
@@ -230,4 +232,27 @@ func TestAnApprovalThatWaitsForOthersSaysUntilWhen(t *testing.T) {
 	require.Equal(t, incident.OutcomeWaiting, got.Decision.Outcome)
 	require.Equal(t, now.Add(15*time.Minute), got.Decision.ExpiresAt)
 	require.Zero(t, got.Decision.ObjectionsUntil)
+}
+
+// TestOptionsSayWhenPeopleAreReminded has options of a tier with a reminder, and of one
+// without.
+func TestOptionsSayWhenPeopleAreReminded(t *testing.T) {
+	t.Parallel()
+	a := broken().activities(t)
+	a.Policy = patientPolicy(t)
+	got, err := a.CollectOptions(t.Context(), collectInput())
+	require.NoError(t, err)
+	require.Nil(t, optionNamed(t, got, "config-back").Reminder, "tier-1 has none")
+	require.Equal(t, &incident.Reminder{After: 5 * time.Minute, Of: "the incident commander"}, optionNamed(t, got, "flag-off").Reminder)
+}
+
+func TestSay(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	a := w.activities(t)
+	in := activities.SayInput{Card: incident.CardRef{Channel: "C1", TS: "1.1"}, ID: key + "/e9", Text: "A decision is still missing."}
+	require.NoError(t, a.Say(t.Context(), in))
+	require.Equal(t, []string{"say C1 1.1 pagerduty/Q1/e9 A decision is still missing."}, w.calls)
+	w.fail = func(string) error { return fmt.Errorf("say: %w", driver.ErrInvalid) }
+	requireError(t, a.Say(t.Context(), in), incident.ErrTypeInvalid, true)
 }

@@ -156,3 +156,52 @@ func TestAReminderOutlivesAContinueAsNew(t *testing.T) {
 		})
 	}
 }
+
+// half answers with approvals that wait for an owner and expire after a time.
+func half(after time.Duration) func(activities.DecideInput) (activities.DecideResult, error) {
+	return func(in activities.DecideInput) (activities.DecideResult, error) {
+		got := decided(in, incident.OutcomeWaiting)
+		got.Approvers, got.Waiting, got.Decision.ExpiresAt = nil, "an owner of checkout", in.Now.Add(after)
+		return got, nil
+	}
+}
+
+func TestAnApprovalThatExpiresBeforeTheOthersIsRecordedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.decide = half(15 * time.Minute)
+	first, _ := two(t, w)
+	update(w, 0, incident.UpdatePage, "p1", page("p1", incident.PageTriggered, 0))
+	got := update(w, time.Minute, incident.UpdateDecide, "d1", decide("UADA", "d1", first))
+	second := update(w, 10*time.Minute, incident.UpdateDecide, "d2", decide("UBOB", "d2", first))
+	before, between, after := w.seen(t, 16*time.Minute-time.Second), w.seen(t, 16*time.Minute+time.Second), w.seen(t, 26*time.Minute)
+	resolved(w, time.Hour)
+	w.run(t)
+	require.Equal(t, incident.OutcomeWaiting, before.Decisions[0].Outcome)
+	require.Equal(t, incident.OutcomeStale, between.Decisions[0].Outcome)
+	require.Contains(t, between.Notes, "Ada's approval of o1 expired at 03:16:00 UTC; approve again.")
+	require.Equal(t, "an owner of checkout, and for somebody in place of Ada", between.Waiting)
+	require.Equal(t, incident.OutcomeWaiting, between.Decisions[1].Outcome)
+	require.Equal(t, []string{"Ada's approval of o1 expired at 03:16:00 UTC while it waited for an owner of checkout"}, w.texts(incident.ExpiryEventID(got.EventID)))
+	require.Len(t, w.texts(incident.ExpiryEventID(second.EventID)), 1)
+	require.Empty(t, after.Waiting)
+}
+
+func TestAnApprovalThatDoesNotWaitAnyMoreDoesNotExpire(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.decide = func(in activities.DecideInput) (activities.DecideResult, error) {
+		if in.Request.DecisionID == "d1" {
+			return half(15 * time.Minute)(in)
+		}
+		return decided(in, incident.OutcomeApproved), nil
+	}
+	first, _ := two(t, w)
+	update(w, 0, incident.UpdatePage, "p1", page("p1", incident.PageTriggered, 0))
+	update(w, time.Minute, incident.UpdateDecide, "d1", decide("UADA", "d1", first))
+	update(w, 2*time.Minute, incident.UpdateDecide, "d2", decide("UBOB", "d2", first))
+	resolved(w, 10*time.Minute)
+	v := w.run(t)
+	require.Len(t, v.Rollbacks, 1)
+	require.Empty(t, w.texts("/expired"))
+}
