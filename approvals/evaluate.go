@@ -97,7 +97,10 @@ type Result struct {
 	// ObjectionsUntil is until when an approved rollback has to wait for
 	// objections; zero for not at all.
 	ObjectionsUntil time.Time `json:"objections_until,omitzero"`
-	PolicyDigest    string    `json:"policy_digest"`
+	// ExpiresAt is when the first approval that fills the quorum expires; zero
+	// unless a rollback has to wait for objections.
+	ExpiresAt    time.Time `json:"expires_at,omitzero"`
+	PolicyDigest string    `json:"policy_digest"`
 }
 
 // clockSkew is how far into the future a vote may be dated by another host.

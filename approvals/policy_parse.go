@@ -218,7 +218,9 @@ func (r *policyParser) clocks(path string, in tierDoc, t incident.Tier) {
 	}
 	at := path + ".objection_window"
 	switch {
-	case in.ObjectionWindow == 0:
+	case !r.doc.Has(at):
+	case in.ObjectionWindow <= 0:
+		r.fail(at, "%s must be above zero; leave it out for no window", in.ObjectionWindow)
 	case t != incident.TierCommander:
 		r.fail(at, "only tier-2 can wait for objections: tier-1 is decided at once, tier-3 by two people")
 	case in.ObjectionWindow >= in.ExpiresAfter:

@@ -137,6 +137,7 @@ func TestParsePolicyRefuses(t *testing.T) {
 		{"reminder after the end", "expires_after: 15m", "expires_after: 15m\n    remind_after: 15m", "tiers[0].remind_after: 15m0s must be above zero and below expires_after"},
 		{"reminder at once", "expires_after: 15m", "expires_after: 15m\n    remind_after: 0s", "tiers[0].remind_after"},
 		{"objections of a tier that does not wait", "expires_after: 15m", "expires_after: 15m\n    objection_window: 2m", "only tier-2 can wait for objections"},
+		{"objections for no time", "expires_after: 15m", "expires_after: 15m\n    objection_window: 0s", "tiers[0].objection_window: 0s must be above zero"},
 		{"objections for longer than an approval", "author_may_be_sole_approver: false\n    expires_after: 15m\n\n  - tier: tier-1", "author_may_be_sole_approver: false\n    expires_after: 15m\n    objection_window: 15m\n\n  - tier: tier-1", "tiers[1].objection_window: 15m0s must be below expires_after"},
 		{"step-up that is no choice", "expires_after: 15m", "expires_after: 15m\n    step_up: sometimes", "want true or false"},
 		{"a fact of every policy defined again", "tiers:\n", "facts:\n  - {name: global, cel: 'true', means: is everywhere}\ntiers:\n", "is a fact of every policy"},

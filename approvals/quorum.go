@@ -92,7 +92,9 @@ func (e *evaluation) conclude() Result {
 		line := fmt.Sprintf("%s refused (%s)", roleName(firstRole(b.Roles, e.refusers())), callName(b.Person))
 		tree.Children = append([]Node{{Status: StatusRefused, Sentence: line}}, tree.Children...)
 		e.finish(incident.OutcomeRefused, StatusRefused, []string{line}, counted)
-	case full:
+	case full && (len(e.glass) == 0 || e.rule.ObjectionWindow <= 0):
+		// A plan that would wait for objections does not where somebody broke the
+		// glass.
 		e.approve(counted)
 		e.objections(counted)
 		e.finish(incident.OutcomeApproved, StatusSatisfied, said, counted)
@@ -119,6 +121,9 @@ func (e *evaluation) objections(by []ballot) {
 	for _, b := range by {
 		if until := b.At.Add(e.rule.ObjectionWindow); until.After(e.result.ObjectionsUntil) {
 			e.result.ObjectionsUntil = until
+		}
+		if at := b.At.Add(e.rule.ExpiresAfter); e.result.ExpiresAt.IsZero() || at.Before(e.result.ExpiresAt) {
+			e.result.ExpiresAt = at
 		}
 	}
 }

@@ -167,6 +167,7 @@ func (r *incidentRun) run(ctx workflow.Context) error {
 	workflow.Go(ctx, r.keepReview)
 	workflow.Go(ctx, r.keepLooking)
 	workflow.Go(ctx, r.watchRollback)
+	workflow.Go(ctx, r.keepClocks)
 	for {
 		r.awaitWork(ctx)
 		switch {
@@ -216,14 +217,14 @@ func (r *incidentRun) awaitWork(ctx workflow.Context) {
 	}
 	for {
 		by := r.state.DecideBy
-		if by.IsZero() || r.view().Phase != incident.PhaseDeciding {
-			_ = workflow.Await(ctx, func() bool { return ready() || !r.state.DecideBy.IsZero() && r.view().Phase == incident.PhaseDeciding })
+		if !r.decisionDue() {
+			_ = workflow.Await(ctx, func() bool { return ready() || r.decisionDue() })
 			if ready() {
 				return
 			}
 			continue
 		}
-		awaitFor(ctx, max(by.Sub(workflow.Now(ctx)), 0), func() bool { return ready() || !r.state.DecideBy.Equal(by) })
+		awaitFor(ctx, max(by.Sub(workflow.Now(ctx)), 0), func() bool { return ready() || !r.state.DecideBy.Equal(by) || r.view().Objections != nil })
 		if ready() || r.decisionOverdue(ctx) {
 			return
 		}
@@ -263,6 +264,7 @@ func (r *incidentRun) watchCancel(ctx workflow.Context, cancelled workflow.Chann
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		cancelled.Receive(ctx, nil)
 		r.event(ctx, incident.EventPhaseChange, workflow.Now(ctx), "", "the workflow was cancelled in Temporal", nil)
+		r.takeBack(ctx, "the incident was cancelled in Temporal", "")
 		r.note("This incident was cancelled in Temporal: Backout does not follow it any more. Handle it by hand.")
 		r.changed()
 		r.cancelled = true

@@ -78,7 +78,7 @@ func (r *incidentRun) obey(ctx workflow.Context, q incident.CommandRequest, who 
 		r.wanted.collect = true
 		return yes("the options are being worked out again")
 	case incident.VerbCancel:
-		return r.cancel(ctx)
+		return r.cancel(ctx, by)
 	case incident.VerbRedo:
 		last := v.LastRollback()
 		switch {
@@ -96,6 +96,7 @@ func (r *incidentRun) obey(ctx workflow.Context, q incident.CommandRequest, who 
 		if running {
 			return no("a rollback is running; cancel it first")
 		}
+		r.takeBack(ctx, named(by)+" closed the incident", "")
 		r.state.SourceKind, r.state.SourceAt = incident.PageResolved, workflow.Now(ctx).UTC()
 		r.wanted.conclude = true
 		return yes("the incident is being closed")
@@ -109,13 +110,14 @@ func (r *incidentRun) obey(ctx workflow.Context, q incident.CommandRequest, who 
 func (r *incidentRun) setCommander(ctx workflow.Context, p incident.Person) incident.Result {
 	r.view().Commander = &p
 	r.state.VoidBefore = workflow.Now(ctx).UTC()
+	r.takeBack(ctx, "the command changed hands", approveAgain)
 	r.voidPending()
 	return yes(p.Name + " is the incident commander")
 }
 
 // cancel stops a rollback: one that has not begun at once, one that runs
 // before its next action, and one that watches over recovery right there.
-func (r *incidentRun) cancel(ctx workflow.Context) incident.Result {
+func (r *incidentRun) cancel(ctx workflow.Context, by incident.Person) incident.Result {
 	switch {
 	case r.rolling != nil:
 		if err := r.rolling.SignalChildWorkflow(ctx, incident.SignalCancel, nil).Get(ctx, nil); err != nil {
@@ -130,6 +132,9 @@ func (r *incidentRun) cancel(ctx workflow.Context) incident.Result {
 		r.setPhase(ctx, incident.PhaseCollecting)
 		r.wanted.collect = true
 		return yes("the rollback was cancelled before it began; nothing was touched")
+	case r.view().Objections != nil:
+		r.takeBack(ctx, named(by)+" cancelled it", approveAgain)
+		return yes("the approval was taken back before the rollback began; nothing was touched")
 	default:
 		return no("no rollback is running")
 	}

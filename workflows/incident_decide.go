@@ -82,9 +82,13 @@ func (r *incidentRun) decide(ctx workflow.Context, q incident.DecideRequest) (in
 		if d.BreakGlass {
 			r.glassBroken(ctx, d, opt)
 		}
-		r.start(ctx, opt, got.Approvers)
+		r.approved(ctx, in, got)
 	case incident.OutcomeRefused:
+		r.reminded()
 		r.refuse(opt, d.Person.Name)
+		if w := v.Objections; w != nil && w.PlanDigest == opt.Digest {
+			r.takeBack(ctx, named(d.Person)+" objected", "choose another option")
+		}
 	case incident.OutcomeWaiting, incident.OutcomeDenied, incident.OutcomeStale, incident.OutcomeLate,
 		incident.OutcomeUnidentified, incident.OutcomeAccepted, incident.OutcomeDuplicate:
 	}
@@ -118,8 +122,21 @@ func (r *incidentRun) moot(q incident.DecideRequest, opt incident.Option, known 
 		return incident.Result{Outcome: incident.OutcomeStale, Reason: "the plan has changed since that card; look at the new one; nothing was done"}, true
 	case opt.Blocked:
 		return incident.Result{Outcome: incident.OutcomeDenied, Reason: blockedBecause(opt)}, true
+	case v.Objections != nil && q.Answer == incident.AnswerApprove && !q.BreakGlass:
+		return r.waitsForObjections(opt), true
 	}
 	return incident.Result{}, false
+}
+
+// waitsForObjections says to whoever approves another time that it is not needed, and
+// to whoever approves something else what they can do.
+func (r *incidentRun) waitsForObjections(opt incident.Option) incident.Result {
+	w := r.view().Objections
+	reason := w.OptionID + " waits for objections, and starts at " + hms(w.Until) + " unless somebody objects"
+	if opt.Digest != w.PlanDigest {
+		reason += "; to choose " + opt.ID + ", object to " + w.OptionID + " first"
+	}
+	return incident.Result{Outcome: incident.OutcomeLate, Reason: reason + "; nothing was done", By: everybody(w.Approvers)}
 }
 
 func blockedBecause(o incident.Option) string {

@@ -22,6 +22,7 @@ func (r *incidentRun) conclude(ctx workflow.Context) {
 	if r.state.SourceKind == incident.PageResolved {
 		v.ClosedAt = workflow.Now(ctx).UTC()
 		v.Waiting = ""
+		r.takeBack(ctx, "the incident is over", "")
 		r.tellAll(ctx)
 		r.rearm()
 		r.event(ctx, incident.EventPhaseChange, v.ClosedAt, "", "closed", nil)

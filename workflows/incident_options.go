@@ -61,6 +61,7 @@ func (r *incidentRun) notCollected(ctx workflow.Context, why string, alone bool)
 
 func (r *incidentRun) offer(ctx workflow.Context, got activities.CollectResult, redo, alone bool) {
 	v := r.view()
+	r.stillOffered(ctx, got.Options)
 	v.Service, v.Team, v.Ranking, v.Options = got.Service, got.Team, got.Ranking, got.Options
 	r.noteOptions(got.Notes...)
 	r.refuseAgain()
@@ -76,6 +77,7 @@ func (r *incidentRun) offer(ctx workflow.Context, got activities.CollectResult, 
 	r.forget(causeNoOptions)
 	r.setPhase(ctx, incident.PhaseDeciding)
 	r.armDeadline(now, got, redo && alone)
+	r.ask(now)
 	r.lookAgain(now, got)
 	r.changed()
 }
@@ -173,9 +175,15 @@ func (r *incidentRun) armDeadline(now time.Time, got activities.CollectResult, r
 // rearm lets the next offer have a deadline of its own.
 func (r *incidentRun) rearm() { r.state.DecideBy, r.state.Overdue = time.Time{}, false }
 
+// decisionDue reports whether the next level is to be paged at a time if nobody
+// decides. While a plan waits for objections somebody has.
+func (r *incidentRun) decisionDue() bool {
+	return r.view().Phase == incident.PhaseDeciding && !r.state.DecideBy.IsZero() && r.view().Objections == nil
+}
+
 // decisionOverdue reports whether nobody decided in time.
 func (r *incidentRun) decisionOverdue(ctx workflow.Context) bool {
-	return r.view().Phase == incident.PhaseDeciding && !r.state.DecideBy.IsZero() && !workflow.Now(ctx).Before(r.state.DecideBy)
+	return r.decisionDue() && !workflow.Now(ctx).Before(r.state.DecideBy)
 }
 
 func (r *incidentRun) decisionWasOverdue(ctx workflow.Context) {

@@ -84,6 +84,12 @@ func (r *incidentRun) page(ctx workflow.Context, p incident.Page) (incident.Resu
 	news := first || !known
 	moved := r.takeFacts(p, first)
 	r.takeStatus(p)
+	switch {
+	case moved:
+		r.takeBack(ctx, movedWhy, approveAgain)
+	case r.state.SourceKind == incident.PageResolved:
+		r.takeBack(ctx, "the incident was resolved at its source", "")
+	}
 	res := incident.Result{Outcome: incident.OutcomeAccepted, Reason: "page taken", Revision: v.Revision}
 	if news || moved {
 		actor := ""

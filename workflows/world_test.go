@@ -44,6 +44,7 @@ type world struct {
 	held     []string
 	asked    []string
 	sent     []incident.Page
+	said     []activities.SayInput
 
 	paged []activities.PageOverseerInput
 
@@ -60,6 +61,7 @@ type world struct {
 	authorize func(activities.AuthorizeInput) (activities.AuthorizeResult, error)
 	call      func(activities.EscalateInput) error
 	page      func(activities.PageOverseerInput) error
+	say       func(activities.SayInput) error
 	ask       func(activities.AskInput) (incident.Page, error)
 	collect   func(activities.CollectInput) (activities.CollectResult, error)
 	decide    func(activities.DecideInput) (activities.DecideResult, error)
@@ -183,6 +185,15 @@ func newWorld(t *testing.T) *world {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.notes = append(w.notes, in)
+		return nil
+	})
+	on(a.Say, func(_ context.Context, in activities.SayInput) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.said = append(w.said, in)
+		if w.say != nil {
+			return w.say(in)
+		}
 		return nil
 	})
 	on(a.WritePostmortem, func(context.Context, activities.PostmortemInput) (incident.PostmortemRef, error) {

@@ -96,6 +96,9 @@ func glyph(p incident.Phase) string {
 
 // headline says in a few words where the incident stands.
 func headline(v incident.View) string {
+	if waits := objections(v); waits != "" {
+		return waits
+	}
 	last := v.LastRollback()
 	switch v.Phase {
 	case incident.PhaseCollecting:

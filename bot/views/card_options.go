@@ -33,7 +33,7 @@ func options(v incident.View) []slack.Block {
 		return nil
 	}
 	shown := v.Options[:min(len(v.Options), maxOptionsShown)]
-	primary := recommended(shown)
+	primary := recommended(v, shown)
 	var blocks []slack.Block
 	for i := 0; i < len(shown); i += 2 {
 		pair := shown[i:min(i+2, len(shown))]
@@ -56,9 +56,9 @@ func options(v incident.View) []slack.Block {
 }
 
 // recommended is the index of the one option whose button is primary, or -1.
-func recommended(shown []incident.Option) int {
+func recommended(v incident.View, shown []incident.Option) int {
 	for i, o := range shown {
-		if o.Recommended && decidable(o) {
+		if o.Recommended && decidable(o) && held(v) == nil {
 			return i
 		}
 	}
@@ -83,6 +83,9 @@ func optionText(v incident.View, o incident.Option) string {
 		line("%s", Mrkdwn(move(a), 120))
 	}
 	line("*Decides:* %s (%s)", Mrkdwn(decider(o.Tier, optionService(v, o)), 100), o.Tier)
+	if awaited(v, o) {
+		line("⏳ *Approved:* it starts at %s unless somebody objects", clock(v.Objections.Until))
+	}
 	if needsStepUp(o) {
 		line("🔑 *With a passkey,* in the console; a click in Slack does not count")
 	}
@@ -216,6 +219,9 @@ func optionButtons(v incident.View, o incident.Option, index int, primary bool) 
 		return nil
 	}
 	ref := Ref{Key: v.Key, Option: o.ID, Digest: o.Digest, Revision: v.Revision}.Encode()
+	if held(v) != nil {
+		return objectButtons(v, o, index, ref)
+	}
 	if needsStepUp(o) {
 		return []*slack.ButtonBlockElement{stepUpButton(v, o, index, ref), button(fmt.Sprintf("%s:%d", ActionRefuse, index), "Refuse "+Plain(o.ID, 20), ref)}
 	}
@@ -264,6 +270,9 @@ func Preview(v incident.View, o incident.Option) Card {
 	intro := new(runs).text("An approval counts for exactly one plan. This is it; press the button to approve it.")
 	if needsStepUp(o) {
 		intro = new(runs).text("This plan is approved with a passkey, in the console. Nothing was done here.")
+	}
+	if waits := objections(v); waits != "" {
+		intro = new(runs).text(waits + ". Nothing was done here.")
 	}
 	if len(elements) == 0 {
 		intro = new(runs).text("Nobody can approve this option now.")

@@ -139,6 +139,23 @@ func waiting() incident.View {
 	return v
 }
 
+// objections is an incident with an approved plan that waits for objections.
+func objections() incident.View {
+	v := deciding()
+	v.Revision, v.Commander = 6, &ada
+	o := &v.Options[0]
+	o.Tier, o.TierReason = incident.TierCommander, "It touches shared data (orders-db)."
+	until := at(132 * time.Second)
+	v.Decisions = []incident.Decision{{
+		ID: "d1", EventID: "pagerduty/Q1ABC/d1", OptionID: "o1", PlanDigest: o.Digest, Answer: incident.AnswerApprove,
+		Actor: incident.Actor{Via: incident.ViaSlack, SlackTeam: "T1", SlackUser: "U0ADA"}, Person: ada, Roles: []incident.Role{incident.RoleCommander},
+		Outcome: incident.OutcomeApproved, Sentence: "incident commander approved (Ada Lovelace); it starts at 03:14:20 UTC unless somebody objects", At: at(12 * time.Second),
+		ObjectionsUntil: until, ExpiresAt: at(15 * time.Minute),
+	}}
+	v.Objections = &incident.Objections{OptionID: "o1", PlanDigest: o.Digest, EventID: "pagerduty/Q1ABC/d1", Approvers: []incident.Person{ada}, Until: until, ExpiresAt: at(15 * time.Minute)}
+	return v
+}
+
 // rollingBack is an incident in the middle of a rollback of two targets.
 func rollingBack() incident.View {
 	v := deciding()
@@ -257,6 +274,7 @@ func breakGlass() incident.View {
 func phases() map[string]incident.View {
 	return map[string]incident.View{
 		"collecting": collecting(), "deciding": deciding(), "no-options": noOptions(), "blocked": blocked(), "waiting": waiting(),
+		"objections":   objections(),
 		"rolling-back": rollingBack(), "validating": validating(), "recovered": recovered(), "partial": partial(), "void": void(),
 		"closed": closed(), "break-glass": breakGlass(), "zero": {},
 	}

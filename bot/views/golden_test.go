@@ -138,13 +138,14 @@ func TestConsole(t *testing.T) {
 func TestMenusAndModals(t *testing.T) {
 	t.Parallel()
 	cards := map[string]views.Card{
-		"menu":       views.Menu("/rollback"),
-		"help":       views.Said(views.Help("/rollback")),
-		"incidents":  views.OpenIncidents([]incident.View{deciding(), rollingBack()}),
-		"none":       views.OpenIncidents(nil),
-		"choose":     views.Choose("approve o1", []incident.View{deciding(), rollingBack()}),
-		"preview":    views.Preview(deciding(), deciding().Options[0]),
-		"preview-no": views.Preview(blocked(), blocked().Options[0]),
+		"menu":               views.Menu("/rollback"),
+		"help":               views.Said(views.Help("/rollback")),
+		"incidents":          views.OpenIncidents([]incident.View{deciding(), rollingBack()}),
+		"none":               views.OpenIncidents(nil),
+		"choose":             views.Choose("approve o1", []incident.View{deciding(), rollingBack()}),
+		"preview":            views.Preview(deciding(), deciding().Options[0]),
+		"preview-objections": views.Preview(objections(), objections().Options[0]),
+		"preview-no":         views.Preview(blocked(), blocked().Options[0]),
 	}
 	for name, c := range cards {
 		valid(t, c)
@@ -311,6 +312,7 @@ func TestCardSaysWhatMattersAtNight(t *testing.T) {
 		{"no culprit", noOptions(), []string{"No likely culprit", "equally close", "No way out was found"}},
 		{"blocked", blocked(), []string{"Every option is blocked", "compacted away", "Not known: permission"}},
 		{"second approver", waiting(), []string{"Waiting: the owner of checkout", "Ada Lovelace (incident commander)"}},
+		{"objections", objections(), []string{"Approved by Ada Lovelace. Starts at 03:14:20 UTC unless somebody objects", "Object to o1", "Refuse o2"}},
 		{"rolling back", rollingBack(), []string{"applying 2 of 2", "done, and observed there", "it is at v12"}},
 		{"partial", partial(), []string{"PARTIAL", "failed; it is at v12", "skipped, not touched; it is at v3"}},
 		{"unknown is not recovered", validating(), []string{"which is not recovered", "2 of 5 samples", "now no data"}},

@@ -192,9 +192,35 @@ func (h *hurried) KeepStates(context.Context, activities.KeepInput) (activities.
 	return activities.KeepResult{}, nil
 }
 
+// at are the activities under the policy that decides an incident.
+func (h *hurried) at(key string) *activities.Activities {
+	s, err := h.world.of(key)
+	if err != nil {
+		return h.Activities
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.policy == nil {
+		return h.Activities
+	}
+	own := *h.Activities
+	own.Policy = s.policy
+	return &own
+}
+
+// Decide judges by the policy of the incident.
+func (h *hurried) Decide(ctx context.Context, in activities.DecideInput) (activities.DecideResult, error) {
+	return h.at(in.Key).Decide(ctx, in)
+}
+
+// ExecuteAction executes by the policy of the incident.
+func (h *hurried) ExecuteAction(ctx context.Context, in activities.ExecuteInput) (incident.ActionView, error) {
+	return h.at(in.Incident).ExecuteAction(ctx, in)
+}
+
 // CollectOptions replaces how long people have to decide.
 func (h *hurried) CollectOptions(ctx context.Context, in activities.CollectInput) (activities.CollectResult, error) {
-	out, err := h.Activities.CollectOptions(ctx, in)
+	out, err := h.at(in.Key).CollectOptions(ctx, in)
 	if s, found := h.world.of(in.Key); found == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -3,12 +3,14 @@ package replay_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/backout/backout/approvals"
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
 )
@@ -59,6 +61,7 @@ func scenarios() []scenario {
 			p.close(1)
 			return p.roots(1)
 		}},
+		{name: "objected", play: func(p *play) []string { return p.objected() }},
 		{name: "unknown", play: func(p *play) []string {
 			p.scene.set(func(s *scene) { s.signal = nil })
 			return p.stuck(incident.VerdictUnknown)
@@ -229,6 +232,39 @@ func (p *play) stuck(want incident.Verdict) []string {
 	v := p.rolledBack(1, 1, incident.RollbackDone)
 	require.Equal(p, want, v.LastRollback().Recovery.Verdict)
 	require.NotEqual(p, incident.PhaseRecovered, v.Phase)
+	p.close(1)
+	return p.roots(1)
+}
+
+// patient is a policy with a reminder, and a window for objections.
+const patient = `
+apiVersion: backout.dev/v1
+kind: Policy
+metadata: {name: patient}
+tiers:
+  - {tier: tier-2, when: [always], approvals: [{roles: [on_call]}], requester_may_approve: true, author_may_be_sole_approver: true, expires_after: 15m, remind_after: 1s, objection_window: 6s}
+`
+
+// objected waits until people are reminded, approves a plan that somebody objects to,
+// and then one that nobody objects to.
+func (p *play) objected() []string {
+	p.Helper()
+	policy, err := approvals.ParsePolicy(approvals.File{Name: "patient.yaml", Content: []byte(patient)})
+	require.NoError(p, err)
+	p.scene.set(func(s *scene) { s.policy = policy })
+	p.open(1)
+	v := p.until(1, "reminded", func(v incident.View) bool {
+		return slices.ContainsFunc(v.Timeline, func(e incident.Event) bool { return e.Kind == incident.EventReminder })
+	})
+	p.approve(1, v, "settings")
+	p.until(1, "waiting for objections", func(v incident.View) bool { return v.Objections != nil })
+	again := p.answer(1, bo, p.option(v, "settings"), incident.AnswerApprove)
+	require.Equal(p, incident.OutcomeLate, again.Outcome, again.Reason)
+	no := p.answer(1, bo, p.option(v, "settings"), incident.AnswerRefuse)
+	require.Equal(p, incident.OutcomeRefused, no.Outcome, no.Reason)
+	p.approve(1, p.until(1, "taken back", func(v incident.View) bool { return v.Objections == nil }), "back")
+	v = p.phase(1, incident.PhaseRecovered)
+	require.Len(p, v.Rollbacks, 1)
 	p.close(1)
 	return p.roots(1)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/backout/backout/approvals"
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/workflows/incident"
 )
@@ -38,6 +39,8 @@ type scene struct {
 	// forbidden are ports that answer with an error that trying again can not
 	// mend: "evidence", "tracker", "pager", "ledger <kind>".
 	forbidden []string
+	// policy is what decides here, instead of the default policy.
+	policy *approvals.Policy
 	// decideWithin is how long people have, instead of what the product says.
 	decideWithin time.Duration
 	// open are the incidents that the pager reports as open, over those that it

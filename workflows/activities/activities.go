@@ -240,7 +240,7 @@ func recordable(e incident.Entry) error {
 			return fmt.Errorf("record %q: %w: the ID is that of a judged command", e.ID, driver.ErrInvalid)
 		}
 	case incident.EventPage, incident.EventChange, incident.EventOptions, incident.EventRollback, incident.EventLock,
-		incident.EventVerdict, incident.EventEscalation, incident.EventPostmortem, incident.EventPhaseChange:
+		incident.EventVerdict, incident.EventEscalation, incident.EventPostmortem, incident.EventPhaseChange, incident.EventReminder:
 		return nil
 	default:
 		return fmt.Errorf("record %q: %w: unknown kind %q", e.ID, driver.ErrInvalid, e.Kind)

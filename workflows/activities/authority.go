@@ -80,6 +80,10 @@ type authority struct {
 	votes  []approvals.Vote
 	// loaded is why the plan's runbook is not what it was; nil when it is.
 	loaded error
+	// windows are those that the approvals opened for objections, and taken is why an
+	// approval was taken back; nil when it was not.
+	windows []window
+	taken   error
 	// began is when the first action of this rollback was announced, and so
 	// when it had been checked; zero if none was. lasts is for how long that
 	// holds for the rest.
@@ -107,6 +111,7 @@ func (a *Activities) authority(ctx context.Context, in ExecuteInput) (authority,
 		out.votes = append(out.votes, vote(d.Decision))
 		if d.Outcome == incident.OutcomeApproved && d.Answer == incident.AnswerApprove && d.Basis != nil && d.Basis.Rollback == in.Rollback {
 			found, out.basis = true, *d.Basis
+			out.windows = append(out.windows, window{event: id, until: d.ObjectionsUntil, glass: d.BreakGlass})
 		}
 	}
 	if !found {
@@ -116,6 +121,11 @@ func (a *Activities) authority(ctx context.Context, in ExecuteInput) (authority,
 		Plan: in.Plan, Rung: out.basis.Rung, Radius: out.basis.Radius, Severity: out.basis.Severity, SLOBurn: out.basis.SLOBurn, At: a.Now().UTC(),
 	})
 	out.basis.Tier = max(out.basis.Tier, present)
+	if out.waits() {
+		if err := a.objected(ctx, in, &out); err != nil {
+			return out, err
+		}
+	}
 	if err := a.evidenced(ctx, in); err != nil {
 		return out, err
 	}
@@ -153,6 +163,9 @@ func (t authority) check(now time.Time) error {
 	if !t.began.IsZero() && now.Sub(t.began) <= t.lasts {
 		return nil
 	}
+	if t.taken != nil {
+		return t.taken
+	}
 	if t.loaded != nil {
 		return fmt.Errorf("check approval: %w: %w", driver.ErrDenied, t.loaded)
 	}
@@ -160,5 +173,5 @@ func (t authority) check(now time.Time) error {
 	if res.Outcome != incident.OutcomeApproved {
 		return fmt.Errorf("check approval: %w: %s", driver.ErrDenied, res.Sentence)
 	}
-	return nil
+	return t.early(res, now)
 }

@@ -75,6 +75,7 @@ func (a *Activities) collect(ctx context.Context, in CollectInput) CollectResult
 		o.Tier, o.TierReason = a.Policy.Tier(situation(*o, in.Severity, in.Now))
 		o.StepUp = o.Tier != incident.TierForbidden && a.Policy.StepUp(o.Tier)
 		o.BreakGlass = a.Policy.BreakGlass(o.Tier)
+		o.Reminder = a.reminder(*o, in.Now)
 	}
 	options = runbooks.Order(options, runbooks.OrderInput{Severity: in.Severity, Workload: svc.Workload, Ranking: out.Ranking})
 	out.Options = runbooks.AssignIDs(in.Previous, options)

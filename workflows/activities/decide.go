@@ -59,6 +59,7 @@ func (a *Activities) Decide(ctx context.Context, in DecideInput) (DecideResult, 
 	out := a.evaluated(in, on, d)
 	if unfit != nil && out.Decision.Outcome == incident.OutcomeApproved {
 		out = DecideResult{Decision: out.Decision}
+		out.Decision.ObjectionsUntil, out.Decision.ExpiresAt = time.Time{}, time.Time{}
 		out.Decision.Outcome, out.Decision.Sentence = incident.OutcomeDenied, "the option can not be approved: "+said(unfit)+"; refresh the options"
 	}
 	payload, err := json.Marshal(judged{Decision: out.Decision, Waiting: out.Waiting, Approvers: out.Approvers, Basis: &on, Request: in.Request, Unidentified: why})
@@ -197,6 +198,7 @@ func (a *Activities) evaluated(in DecideInput, on basis, d incident.Decision) De
 	d.Outcome, d.Sentence = mine.Outcome, mine.Sentence
 	if mine.Counts {
 		d.Outcome, d.Sentence = res.Outcome, res.Sentence
+		d = a.timed(d, on.Tier, res)
 	}
 	return DecideResult{Decision: d, Waiting: res.Waiting, Approvers: res.Approvers}
 }

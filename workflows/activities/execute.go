@@ -108,6 +108,9 @@ func (a *Activities) ExecuteAction(ctx context.Context, in ExecuteInput) (incide
 		return view, asActivityError(err, view)
 	}
 	if err := auth.check(a.Now()); err != nil && !wasAnnounced {
+		if tooEarly(err) {
+			return view, asActivityError(err, view)
+		}
 		view.Status, view.Reason, view.FinishedAt = incident.ActionRefused, said(err), a.Now().UTC()
 		return a.conclude(ctx, in, view, err)
 	}

@@ -21,6 +21,21 @@ type cell struct {
 	identity                 string
 	requester, author        bool
 	moment                   string
+	// window is what happens between the approval and the execution where the policy
+	// has a window for objections; empty where it has none.
+	window string
+}
+
+// The windows of the matrix.
+const (
+	windowOpen     = "people can still object"
+	windowOver     = "nobody objected"
+	windowObjected = "somebody objected"
+)
+
+// runs reports whether the plan is executed.
+func (c cell) runs() bool {
+	return c.want() == incident.OutcomeApproved && (c.window == "" || c.window == windowOver)
 }
 
 // want is what the default policy makes of one answer, worked out from the matrix of
@@ -63,9 +78,15 @@ func matrix() []cell {
 						continue // Nobody is nobody, with all the roles or none.
 					}
 					on := func(n int) bool { return both[bits>>n&1] }
-					out = append(out, cell{
-						tier: tier, identity: identity, moment: moment, onCall: on(0), commander: on(1), owner: on(2), requester: on(3), author: on(4),
-					})
+					for _, window := range []string{"", windowOpen, windowOver, windowObjected} {
+						if window != "" && tier != incident.TierCommander {
+							continue // Only tier-2 can have one.
+						}
+						out = append(out, cell{
+							tier: tier, identity: identity, moment: moment, window: window,
+							onCall: on(0), commander: on(1), owner: on(2), requester: on(3), author: on(4),
+						})
+					}
 				}
 			}
 		}
@@ -84,10 +105,12 @@ func (d refusing) Identify(_ context.Context, a incident.Actor) (incident.Person
 }
 
 // TestEveryCellOfTheMatrix has every combination of role, tier, identity, part in the
-// change and moment decide, and nothing executes that is not approved.
+// change, moment and window decide, and nothing executes that is not approved, that
+// people can still object to, or that somebody objected to.
 func TestEveryCellOfTheMatrix(t *testing.T) {
 	t.Parallel()
-	approvals := 0
+	executions := map[string]int{}
+	patient := patientPolicy(t)
 	for i, c := range matrix() {
 		name := fmt.Sprintf("%+v", c)
 		w := newWorld()
@@ -110,6 +133,9 @@ func TestEveryCellOfTheMatrix(t *testing.T) {
 			in.Option.Authors = []string{me.Email}
 		}
 		a := w.activities(t)
+		if c.window != "" {
+			a.Policy = patient
+		}
 		if c.identity != "" {
 			a.Directory = refusing{why: c.identity}
 		}
@@ -124,13 +150,14 @@ func TestEveryCellOfTheMatrix(t *testing.T) {
 		require.Equal(t, c.want(), got.Decision.Outcome, "%s: %s", name, got.Decision.Sentence)
 		require.Len(t, w.kind(incident.EventDecision), 1, name)
 
+		passes(t, w, a, c, in, login)
 		w.entries = append(w.entries, evidence(t, incident.Manifest{Rollback: rollback, Phase: incident.EvidenceBefore, Digest: incident.DigestOf(nil)}))
 		run := execution(t, in.Option.Plan, 0, false)
 		run.DecisionIDs = []string{in.EventID}
 		_, err = a.ExecuteAction(t.Context(), run)
 		executed := w.targets["config/checkout"].mutations
-		if c.want() == incident.OutcomeApproved {
-			approvals++
+		if c.runs() {
+			executions[c.window]++
 			require.NoError(t, err, name)
 			require.Equal(t, 1, executed, name)
 			continue
@@ -138,8 +165,30 @@ func TestEveryCellOfTheMatrix(t *testing.T) {
 		require.Error(t, err, name)
 		require.Zero(t, executed, name)
 	}
-	require.Positive(t, approvals)
-	t.Logf("%d cells, %d of them executed", len(matrix()), approvals)
+	require.Positive(t, executions[""])
+	require.Positive(t, executions[windowOver])
+	t.Logf("%d cells, executed by window: %v", len(matrix()), executions)
+}
+
+// passes lets the time of a cell's window pass, with an objection of the commander
+// where there is one.
+func passes(t *testing.T, w *world, a *activities.Activities, c cell, in activities.DecideInput, login string) {
+	t.Helper()
+	switch c.window {
+	case windowOpen:
+		w.now = now.Add(time.Minute)
+	case windowOver:
+		w.now = now.Add(2 * time.Minute)
+	case windowObjected:
+		w.now = now.Add(2 * time.Minute)
+		if c.want() != incident.OutcomeApproved {
+			return // There is nothing to object to.
+		}
+		d := refusal(t, a, "objection", now.Add(time.Minute), func(q *activities.DecideInput) {
+			q.Request.Actor, q.Commander = cli(login), in.Commander
+		})
+		require.Equal(t, incident.OutcomeRefused, d.Outcome)
+	}
 }
 
 // clickAt is click, or click with an answer that was given six minutes before.

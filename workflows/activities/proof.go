@@ -80,6 +80,18 @@ func (a *Activities) commander(ctx context.Context, key string, named *incident.
 	if named == nil {
 		return nil, time.Time{}, nil
 	}
+	if chief, since, err = a.lastCommand(ctx, key); err != nil {
+		return nil, time.Time{}, err
+	}
+	if chief == nil || chief.ID != named.ID {
+		return nil, since, nil
+	}
+	return chief, since, nil
+}
+
+// lastCommand is who took the command of an incident last, or was handed it, by what
+// the ledger has, and since when.
+func (a *Activities) lastCommand(ctx context.Context, key string) (chief *incident.Person, since time.Time, err error) {
 	entries, err := a.Ledger.Of(ctx, key, incident.EventCommand)
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("%w: read the commands of %q: %w", errLedger, key, err)
@@ -105,9 +117,6 @@ func (a *Activities) commander(ctx context.Context, key string, named *incident.
 		if chief == nil || chief.ID != next.ID {
 			chief, since = &next, e.At
 		}
-	}
-	if chief == nil || chief.ID != named.ID {
-		return nil, since, nil
 	}
 	return chief, since, nil
 }

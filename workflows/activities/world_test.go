@@ -253,7 +253,7 @@ func (d directory) Identify(ctx context.Context, a incident.Actor) (p incident.P
 	return p, err
 }
 
-// channel shows cards and says nothing else.
+// channel shows cards and says lines in their threads.
 type channel struct {
 	activities.Channel
 	w *world
@@ -265,6 +265,10 @@ func (c channel) Publish(ctx context.Context, v incident.View) (ref incident.Car
 		return nil
 	})
 	return ref, err
+}
+
+func (c channel) Say(ctx context.Context, card incident.CardRef, id, text string) error {
+	return c.w.call(ctx, "say "+card.Channel+" "+card.TS+" "+id+" "+text, func() error { return nil })
 }
 
 type pager struct{ w *world }

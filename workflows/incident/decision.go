@@ -163,6 +163,12 @@ type Decision struct {
 	PolicyDigest string `json:"policy_digest,omitempty"`
 	// StepUp is the second proof that was given with the answer, if any.
 	StepUp *StepUp `json:"step_up,omitempty"`
+	// ObjectionsUntil is until when the rollback that this approval starts waits for
+	// objections; zero for not at all.
+	ObjectionsUntil time.Time `json:"objections_until,omitzero"`
+	// ExpiresAt is when an approval that waits, for more people or for objections,
+	// counts no more; zero for any other answer.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
 // Verb is a command to an incident other than a decision. The zero value is

@@ -98,6 +98,14 @@ func OptionsEventID(prefix string, n int) string { return fmt.Sprintf("%s/o%d", 
 // whomever, and another answer never is. So no answer counts twice.
 func DecisionEventID(key, decisionID string) string { return requestID(key, "d", decisionID) }
 
+// VoidEventID is the event of an approval, by its own event, that was taken back
+// before it came to anything. No such approval counts again.
+func VoidEventID(decisionEventID string) string { return decisionEventID + "/void" }
+
+// ExpiryEventID is the event of an approval, by its own event, that expired while it
+// waited for others.
+func ExpiryEventID(decisionEventID string) string { return decisionEventID + "/expired" }
+
 // CommandEventID is the event of a person's command, in the same way.
 func CommandEventID(key, commandID string) string { return requestID(key, "c", commandID) }
 
@@ -209,6 +217,10 @@ type IncidentState struct {
 	// Spent are the answers that were counted and not recorded by themselves, newest
 	// last: each a short digest of its ID and the index of its class in Idle.
 	Spent []string `json:"spent,omitempty"`
+	// Asked are the plans with a reminder that people have been asked about.
+	Asked []Asked `json:"asked,omitempty"`
+	// Reminded is the note in the view that reminds people.
+	Reminded string `json:"reminded,omitempty"`
 	// Escalated are the causes for which the next level has been paged.
 	Escalated []string `json:"escalated,omitempty"`
 }
@@ -224,6 +236,14 @@ type Tally struct {
 	Count  int       `json:"count"`
 	Untold int       `json:"untold,omitempty"`
 	Since  time.Time `json:"since,omitzero"`
+}
+
+// Asked is a plan that people have been asked about, and whether they were reminded
+// of it.
+type Asked struct {
+	PlanDigest string    `json:"plan_digest"`
+	At         time.Time `json:"at"`
+	Reminded   bool      `json:"reminded,omitempty"`
 }
 
 // RollbackInput starts a Rollback workflow.

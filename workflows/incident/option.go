@@ -132,7 +132,9 @@ type Option struct {
 	StepUp bool `json:"step_up,omitempty"`
 	// BreakGlass says that the policy lets one person approve a plan of this tier
 	// alone, past its quorum, with a reason.
-	BreakGlass   bool          `json:"break_glass,omitempty"`
+	BreakGlass bool `json:"break_glass,omitempty"`
+	// Reminder says when people are reminded of a missing answer; nil for never.
+	Reminder     *Reminder     `json:"reminder,omitempty"`
 	Rung         Rung          `json:"rung"`
 	Suspect      *Suspect      `json:"suspect,omitempty"`
 	ExpectedTime time.Duration `json:"expected_time"`
@@ -150,6 +152,13 @@ type Option struct {
 	SLOBurn *Measured `json:"slo_burn,omitempty"`
 	// Recommended marks at most one option of an incident.
 	Recommended bool `json:"recommended,omitempty"`
+}
+
+// Reminder is how long an answer to an option may be missing, and who is waited for,
+// for people.
+type Reminder struct {
+	After time.Duration `json:"after"`
+	Of    string        `json:"of"`
 }
 
 // OneWay reports whether executing the option can not be undone.

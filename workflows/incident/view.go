@@ -35,6 +35,7 @@ const (
 	EventEscalation  EventKind = "escalation"
 	EventPostmortem  EventKind = "postmortem"
 	EventPhaseChange EventKind = "phase"
+	EventReminder    EventKind = "reminder"
 )
 
 // Event is one line of a timeline. Every event is an entry of the ledger under
@@ -168,7 +169,9 @@ type View struct {
 	Options   []Option   `json:"options,omitempty"`
 	Decisions []Decision `json:"decisions,omitempty"`
 	// Waiting is what the policy still needs, for people; empty when nothing.
-	Waiting    string         `json:"waiting,omitempty"`
+	Waiting string `json:"waiting,omitempty"`
+	// Objections is an approved plan that waits for objections; nil when none does.
+	Objections *Objections    `json:"objections,omitempty"`
 	Rollbacks  []RollbackView `json:"rollbacks,omitempty"`
 	Timeline   []Event        `json:"timeline,omitempty"`
 	Card       CardRef        `json:"card,omitzero"`
@@ -177,6 +180,21 @@ type View struct {
 	// answer in time.
 	Notes      []string `json:"notes,omitempty"`
 	ConsoleURL string   `json:"console_url,omitempty"`
+}
+
+// Objections is an approved plan whose rollback starts at a moment, unless somebody
+// who may refuse it does before.
+type Objections struct {
+	OptionID   string `json:"option_id"`
+	PlanDigest string `json:"plan_digest"`
+	// EventID is the decision that satisfied the policy, and Approvers are the people
+	// whose answers did.
+	EventID   string   `json:"event_id"`
+	Approvers []Person `json:"approvers"`
+	// Until is when the rollback starts, and ExpiresAt when the approval counts no
+	// more.
+	Until     time.Time `json:"until"`
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // Option returns the option with the given ID.

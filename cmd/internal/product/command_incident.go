@@ -217,6 +217,9 @@ func printView(out io.Writer, v incident.View) error {
 	if v.Waiting != "" {
 		_, _ = fmt.Fprintf(w, "waiting:\t%s\n", words(v.Waiting))
 	}
+	if o := v.Objections; o != nil {
+		_, _ = fmt.Fprintf(w, "approved:\t%s, and starts at %s unless somebody objects\n", word(o.OptionID), o.Until.UTC().Format(time.RFC3339))
+	}
 	for _, e := range v.Timeline {
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%q\n", e.At.UTC().Format("15:04:05"), word(e.ID), words(e.Text))
 	}

@@ -59,12 +59,6 @@ func LoadPolicy(file string) (*approvals.Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read policy: %w", err)
 	}
-	for _, t := range tiers {
-		// A wait that nobody keeps would be believed in.
-		if policy.ObjectionWindow(t) > 0 || policy.RemindAfter(t) > 0 {
-			return nil, fmt.Errorf("read policy %s: objection_window and remind_after of %s are not carried out yet; leave them out", file, t)
-		}
-	}
 	return policy, nil
 }
 

@@ -4,8 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/backout/backout/workflows/incident"
 )
 
 const guarded = `
@@ -19,22 +22,36 @@ const rest = `}
   - {tier: tier-1, when: [always], approvals: [{roles: [on_call]}], requester_may_approve: true, author_may_be_sole_approver: false, expires_after: 15m}
 `
 
-// TestAPolicyThatCanNotBeCarriedOutIsRefused is what keeps people from believing in a
-// wait that nobody keeps, and from a plan that nobody can approve.
-func TestAPolicyThatCanNotBeCarriedOutIsRefused(t *testing.T) {
+// TestThePolicyOfAFileIsLoaded has clocks that are carried out, and clocks that can
+// not be: people must not believe in a wait that nobody keeps.
+func TestThePolicyOfAFileIsLoaded(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct{ name, key, want string }{
-		{"a window for objections", "objection_window: 1m", "objection_window and remind_after of tier-2 are not carried out yet"},
-		{"a reminder", "remind_after: 1m", "objection_window and remind_after of tier-2 are not carried out yet"},
+	for _, test := range []struct{ name, keys, refused string }{
+		{"a window for objections", "objection_window: 1m", ""},
+		{"a reminder", "remind_after: 1m", ""},
+		{"a window that outlasts every approval", "objection_window: 15m", "policy.yaml:6:190: tiers[0].objection_window: 15m0s must be below expires_after"},
+		{"a window of nothing", "objection_window: 0s", "tiers[0].objection_window: 0s must be above zero"},
+		{"a reminder after the end", "remind_after: 20m", "tiers[0].remind_after: 20m0s must be above zero and below expires_after"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "policy.yaml")
-			require.NoError(t, os.WriteFile(file, []byte(guarded+test.key+rest), 0o600))
-			_, err := LoadPolicy(file)
-			require.ErrorContains(t, err, test.want)
+			require.NoError(t, os.WriteFile(file, []byte(guarded+test.keys+rest), 0o600))
+			policy, err := LoadPolicy(file)
+			if test.refused != "" {
+				require.ErrorContains(t, err, test.refused)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, time.Minute, policy.ObjectionWindow(incident.TierCommander)+policy.RemindAfter(incident.TierCommander))
 		})
 	}
+}
+
+// TestAPolicyThatCanNotBeCarriedOutIsRefused is what keeps people from a plan that
+// nobody can approve.
+func TestAPolicyThatCanNotBeCarriedOutIsRefused(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "policy.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(guarded+"step_up: true"+rest), 0o600))
 	policy, err := LoadPolicy(file)
