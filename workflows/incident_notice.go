@@ -48,10 +48,10 @@ func (r *incidentRun) keepNotices(ctx workflow.Context) {
 }
 
 // news is what a notice is worth sending for: another phase, other options, another
-// rollback.
+// rollback, an approval that can be objected to.
 func (r *incidentRun) news() string {
 	v := r.view()
-	return fmt.Sprintf("%s %d %d", v.Phase, r.state.Offers, len(v.Rollbacks))
+	return fmt.Sprintf("%s %d %d %t", v.Phase, r.state.Offers, len(v.Rollbacks), v.Objections != nil)
 }
 
 // notice is the card in a few lines, with the commands that take the decision.
@@ -64,7 +64,9 @@ func notice(v incident.View) string {
 		}
 		lines = append(lines, line)
 	}
-	if v.Phase == incident.PhaseDeciding {
+	if w := v.Objections; w != nil {
+		lines = append(lines, fmt.Sprintf("%s is approved and starts at %s unless somebody objects. To object: backout refuse %s %s --digest %s", w.OptionID, hms(w.Until), v.Key, w.OptionID, w.PlanDigest))
+	} else if v.Phase == incident.PhaseDeciding {
 		left := maxNoticed
 		for _, o := range v.Options {
 			if o.Blocked || left == 0 {
