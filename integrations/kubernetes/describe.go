@@ -136,6 +136,8 @@ func (d describe) describe(ctx context.Context, ref reference) (description, err
 	var unheard, unseen error
 	var reading sync.WaitGroup
 	defer reading.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	reading.Go(func() { happened, unheard = d.cluster.events(ctx, ref.namespace) })
 	object, err := d.cluster.get(ctx, ref.kind.resource, ref.namespace, ref.name)
 	if err != nil {
