@@ -38,7 +38,7 @@ func (r *incidentRun) keepNotices(ctx workflow.Context) {
 		r.noticed = r.news()
 		r.busy++
 		v := r.view()
-		id := r.event(ctx, incident.EventEscalation, workflow.Now(ctx), "", "Slack can not be reached; people are told at "+string(v.Source), nil)
+		id := r.event(ctx, incident.EventEscalation, workflow.Now(ctx), "", "Slack can not be reached; telling people at "+string(v.Source), nil)
 		in := activities.NoteInput{Key: v.Key, ID: id, Text: notice(*v), Console: true}
 		if err := workflow.ExecuteActivity(tellOptions(ctx), act.NoteAtSource, in).Get(ctx, nil); err != nil {
 			r.event(ctx, incident.EventEscalation, workflow.Now(ctx), "", "people could not be told at "+string(v.Source)+": "+plain(err), nil)

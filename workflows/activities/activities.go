@@ -314,6 +314,10 @@ func (a *Activities) Escalate(ctx context.Context, in EscalateInput) error {
 func (a *Activities) NoteAtSource(ctx context.Context, in NoteInput) error {
 	id, ok := pagerID(in.Key)
 	if !ok || a.Pager == nil {
+		if in.Console {
+			// It stands for a card that nobody sees.
+			return asActivityError(fmt.Errorf("note %q: the incident's pager is %w", in.Key, errNotConfigured))
+		}
 		return nil
 	}
 	text := in.Text

@@ -248,6 +248,8 @@ func TestNoteAtSource(t *testing.T) {
 	a := w.activities(t)
 	require.NoError(t, a.NoteAtSource(t.Context(), activities.NoteInput{Key: key, ID: "n1", Text: "x"}))
 	require.NoError(t, a.NoteAtSource(t.Context(), activities.NoteInput{Key: "slack/x", ID: "n1", Text: "x"}), "there is no such place")
+	err := a.NoteAtSource(t.Context(), activities.NoteInput{Key: "slack/x", ID: "n2", Text: "x", Console: true})
+	requireError(t, err, incident.ErrTypeInvalid, true)
 	require.Equal(t, []string{"note Q1 n1"}, w.calls)
 }
 
