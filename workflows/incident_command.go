@@ -9,6 +9,12 @@ import (
 	"github.com/backout/backout/workflows/incident"
 )
 
+// What commands that did nothing are counted by, once they are many.
+const (
+	uncheckedCommand = "who you are could not be checked, so nothing was done; try again"
+	idleCommand      = "commands that could not be obeyed"
+)
+
 // command takes a command other than a decision.
 func (r *incidentRun) command(ctx workflow.Context, q incident.CommandRequest) (incident.Result, error) {
 	r.updates++
@@ -22,13 +28,19 @@ func (r *incidentRun) command(ctx workflow.Context, q incident.CommandRequest) (
 		res.Outcome = incident.OutcomeDuplicate
 		return res, nil
 	}
+	if res, ok := r.spent(id); ok {
+		return res, nil
+	}
 	v := r.view()
 	in := activities.AuthorizeInput{
 		EventID: incident.CommandEventID(v.Key, q.CommandID), Key: v.Key, Request: q, Service: v.Service, ServiceID: r.state.ServiceID, Commander: v.Commander, Now: workflow.Now(ctx).UTC(),
 	}
 	var who activities.AuthorizeResult
 	if err := workflow.ExecuteActivity(decideOptions(ctx), act.Authorize, in).Get(ctx, &who); err != nil {
-		res := incident.Result{Outcome: incident.OutcomeDenied, Reason: "who you are could not be checked, so nothing was done; try again: " + plain(err)}
+		res := incident.Result{Outcome: incident.OutcomeDenied, Reason: uncheckedCommand + ": " + plain(err)}
+		if class, single := r.idle(ctx, res.Outcome, uncheckedCommand); !single {
+			return r.spend(id, class, res), nil
+		}
 		res.EventID = r.event(ctx, incident.EventCommand, workflow.Now(ctx), q.Actor.String(), res.Reason, q)
 		return r.keep(id, res), nil
 	}
@@ -37,6 +49,12 @@ func (r *incidentRun) command(ctx workflow.Context, q incident.CommandRequest) (
 		res = r.obey(ctx, q, who, in.EventID)
 	}
 	res.EventID = in.EventID
+	if !counts(res.Outcome) {
+		// The ledger has each under its own ID; that it did nothing is known here.
+		if class, single := r.idle(ctx, res.Outcome, idleCommand); !single {
+			return r.spend(id, class, res), nil
+		}
+	}
 	r.line(incident.Event{ID: in.EventID, Kind: incident.EventCommand, At: in.Now, Actor: who.Person.Name, Text: string(q.Verb) + ": " + truncate(res.Reason, maxEventText)})
 	r.changed()
 	return r.keep(id, res), nil

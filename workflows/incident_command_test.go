@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -393,6 +394,63 @@ func TestAnIncidentThatMovesIsLookedAtAgain(t *testing.T) {
 			if tt.check != nil {
 				tt.check(t, ins[1])
 			}
+		})
+	}
+}
+
+// A storm of commands that do nothing fills neither ledger nor timeline beyond what
+// judging each writes, and none of them takes effect when it comes again later.
+func TestAStormOfCommandsThatDoNothingIsCounted(t *testing.T) {
+	t.Parallel()
+	const sent = 163
+	for _, tt := range []struct {
+		name      string
+		authorize func(activities.AuthorizeInput) (activities.AuthorizeResult, error)
+		verb      incident.Verb
+		outcome   incident.Outcome
+		single    int
+	}{
+		{"denied", func(activities.AuthorizeInput) (activities.AuthorizeResult, error) {
+			return activities.AuthorizeResult{Outcome: incident.OutcomeDenied, Reason: "no role"}, nil
+		}, incident.VerbClose, incident.OutcomeDenied, 0},
+		{"unchecked", func(activities.AuthorizeInput) (activities.AuthorizeResult, error) {
+			return activities.AuthorizeResult{}, temporal.NewNonRetryableApplicationError("no answer", incident.ErrTypeInvalid, nil)
+		}, incident.VerbClose, incident.OutcomeDenied, 50},
+		{"of no use now", nil, incident.VerbRedo, incident.OutcomeDenied, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.authorize = tt.authorize
+			update(w, 0, incident.UpdatePage, "p1", page("p1", incident.PageTriggered, 0))
+			var results []*incident.Result
+			for i := range sent {
+				results = append(results, command(w, time.Minute+time.Duration(i)*time.Second, fmt.Sprintf("c%d", i), tt.verb))
+			}
+			results = append(results, command(w, 5*time.Minute, "c160", tt.verb))
+			var storm incident.View
+			w.env.RegisterDelayedCallback(func() { storm = w.view(t) }, 5*time.Minute+30*time.Second)
+			update(w, 30*time.Minute, incident.UpdatePage, "end", page("end", incident.PageResolved, time.Hour))
+			w.run(t)
+			for i, res := range results {
+				require.Equal(t, tt.outcome, res.Outcome, i)
+			}
+			single, lines := 0, 0
+			for _, e := range w.entries {
+				if e.Kind == incident.EventCommand {
+					single++
+				}
+			}
+			for _, e := range storm.Timeline {
+				if e.Kind == incident.EventCommand {
+					lines++
+				}
+			}
+			require.Equal(t, tt.single, single)
+			require.Equal(t, 50, lines)
+			_, numbered, told := tallied(t, w.entries)
+			require.Equal(t, sent-50, numbered, "not one is lost")
+			require.Equal(t, 3, told)
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/backout/backout/workflows/incident"
@@ -90,9 +91,15 @@ func (r *incidentRun) unstarted(ctx workflow.Context, s incident.RollbackStatus,
 func (r *incidentRun) watchRollback(ctx workflow.Context) {
 	ch := workflow.GetSignalChannel(ctx, incident.SignalRollback)
 	for {
-		var report incident.RollbackView
-		if !ch.Receive(ctx, &report) {
+		// What can not be read is told, and not dropped.
+		var raw converter.RawValue
+		if !ch.Receive(ctx, &raw) {
 			return
+		}
+		var report incident.RollbackView
+		if err := converter.GetDefaultDataConverter().FromPayload(raw.Payload(), &report); err != nil {
+			r.stray(ctx, "a report of a rollback did nothing: it can not be read")
+			continue
 		}
 		r.takeReport(ctx, report)
 	}
@@ -104,6 +111,9 @@ func (r *incidentRun) watchRollback(ctx workflow.Context) {
 func (r *incidentRun) takeReport(ctx workflow.Context, report incident.RollbackView) {
 	last := r.view().LastRollback()
 	if r.rolling == nil || last == nil || !sameRollback(*last, report) {
+		if !r.late(report) {
+			r.stray(ctx, fmt.Sprintf("a report of the rollback %q did nothing: no such rollback runs", truncate(report.ID, maxSignalName)))
+		}
 		return
 	}
 	r.heardAt = workflow.Now(ctx)

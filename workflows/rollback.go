@@ -40,6 +40,7 @@ func Rollback(ctx workflow.Context, in incident.RollbackInput) (incident.Rollbac
 	cancelled := ctx.Done()
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	r.watchCancel(ctx, cancelled)
+	workflow.Go(ctx, r.watchStrays)
 	r.run(ctx)
 	r.view.FinishedAt = workflow.Now(ctx)
 	r.view.Step = ""

@@ -39,8 +39,11 @@ type intruder struct {
 
 	mu       sync.Mutex
 	attempts int
-	// decisions are the events under which attempts must be on record.
+	// decisions are the events under which attempts must be on record, and others
+	// counts those that must be there as refused attempts.
 	decisions []string
+	others    int
+	rollbacks int
 }
 
 // TestAnIntruderInTemporalExecutesNothing tries at least 500 ways past the people
@@ -85,16 +88,23 @@ func TestAnIntruderInTemporalExecutesNothing(t *testing.T) {
 	require.Empty(t, approvers(v))
 	require.Empty(t, v.Rollbacks)
 	reasons := map[string]string{}
-	for _, r := range w.Entries(x.key) {
-		require.NotEqual(t, incident.EventIntent, r.Entry.Kind, r.Entry.ID)
-		reasons[r.Entry.ID] = r.Entry.Text
-	}
+	w.Until("the reason of every attempt", func() bool {
+		refused := 0
+		for _, r := range w.Entries(x.key) {
+			require.NotEqual(t, incident.EventIntent, r.Entry.Kind, r.Entry.ID)
+			if reasons[r.Entry.ID] = r.Entry.Text; r.Entry.Kind == incident.EventAttempt {
+				refused++
+			}
+		}
+		return refused >= x.others
+	})
 	for _, id := range x.decisions {
 		require.NotEmpty(t, reasons[id], "%s is not on record", id)
 	}
+	require.Equal(t, x.attempts, len(x.decisions)+x.others+x.rollbacks, "an attempt without a reason in the ledger")
 	_, err = w.VerifyLedger(t.Context())
 	require.NoError(t, err)
-	t.Logf("%d attempts, %d of them on record by their own events, 0 executions", x.attempts, len(x.decisions))
+	t.Logf("%d attempts, 0 executions; reasons in the ledger: %d of answers, %d of rollbacks, %d of refused attempts", x.attempts, len(x.decisions), x.rollbacks, x.others)
 
 	// The incident still listens to those whose decision it is.
 	w.Approve(harness.Ada, x.key)
@@ -145,6 +155,9 @@ func (x *intruder) update(ctx context.Context, update string, q incident.DecideR
 	}
 	var res incident.Result
 	if err := handle.Get(ctx, &res); err != nil {
+		x.mu.Lock()
+		x.others++
+		x.mu.Unlock()
 		return nil //nolint:nilerr // The incident's own validator refused its form.
 	}
 	if !slices.Contains([]incident.Outcome{incident.OutcomeUnidentified, incident.OutcomeDenied, incident.OutcomeStale}, res.Outcome) {
@@ -283,6 +296,7 @@ func (x *intruder) signal() {
 		name := []string{incident.SignalRollback, incident.SignalCancel, incident.SignalRelease, "approve"}[n%4]
 		require.NoError(x.T, x.client.SignalWorkflow(x.T.Context(), incident.WorkflowID(x.key), "", name, report))
 		x.attempts++
+		x.others++
 	}
 }
 
@@ -327,6 +341,7 @@ func (x *intruder) startRollbacks() {
 	}
 	for n := range len(x.changed()) + 1 {
 		require.True(x.T, recorded[incident.RollbackID(x.key, 100+n)], "rollback %d is not on record", 100+n)
+		x.rollbacks++
 	}
 }
 
@@ -429,6 +444,9 @@ func (x *intruder) runActivities() {
 			IntentID: incident.IntentID(rollback, 0, false), OutcomeID: incident.OutcomeID(rollback, 0, false),
 			DecisionIDs: []string{forged.EventID, incident.DecisionEventID(x.key, x.genuine.DecisionID)},
 		}, never)
+		x.mu.Lock()
+		x.others += 2 // The record, and the execution.
+		x.mu.Unlock()
 	}
 	require.NoError(x.T, group.Wait())
 }

@@ -69,6 +69,9 @@ type Activities struct {
 	Meter Meter
 	// Lately is optional: without it everybody is asked every time.
 	Lately *Lately
+	// Attempts bound how many refused attempts are recorded. They are optional: without
+	// them all are.
+	Attempts *Attempts
 }
 
 // errNotConfigured means that the configuration names no such service.
@@ -202,6 +205,7 @@ func (a *Activities) recorded(ctx context.Context, id, key string, kind incident
 func (a *Activities) Record(ctx context.Context, in RecordInput) error {
 	for _, e := range in.Entries {
 		if err := recordable(e); err != nil {
+			a.refused(ctx, e.Incident, "record "+e.ID, err)
 			return asActivityError(err)
 		}
 	}
@@ -226,7 +230,7 @@ func recordable(e incident.Entry) error {
 	var claim any
 	switch e.Kind {
 	case incident.EventIntent, incident.EventActionDone:
-		return fmt.Errorf("record %q: %w: a %s is written with its effect", e.ID, driver.ErrInvalid, e.Kind)
+		return fmt.Errorf("record %q: %w: what is %q is written with its effect", e.ID, driver.ErrInvalid, e.Kind)
 	case incident.EventEvidence:
 		claim = &struct{}{}
 	case incident.EventDecision:
@@ -240,7 +244,7 @@ func recordable(e incident.Entry) error {
 			return fmt.Errorf("record %q: %w: the ID is that of a judged command", e.ID, driver.ErrInvalid)
 		}
 	case incident.EventPage, incident.EventChange, incident.EventOptions, incident.EventRollback, incident.EventLock,
-		incident.EventVerdict, incident.EventEscalation, incident.EventPostmortem, incident.EventPhaseChange, incident.EventReminder:
+		incident.EventVerdict, incident.EventEscalation, incident.EventPostmortem, incident.EventPhaseChange, incident.EventReminder, incident.EventAttempt:
 		return nil
 	default:
 		return fmt.Errorf("record %q: %w: unknown kind %q", e.ID, driver.ErrInvalid, e.Kind)
@@ -251,7 +255,7 @@ func recordable(e incident.Entry) error {
 	dec := json.NewDecoder(bytes.NewReader(e.Payload))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(claim); err != nil {
-		return fmt.Errorf("record %q: %w: a %s with such a payload is written by whoever judged it", e.ID, driver.ErrInvalid, e.Kind)
+		return fmt.Errorf("record %q: %w: what is %q, with such a payload, is written by whoever judged it", e.ID, driver.ErrInvalid, e.Kind)
 	}
 	return nil
 }

@@ -97,10 +97,14 @@ func (a *Activities) ExecuteAction(ctx context.Context, in ExecuteInput) (incide
 		return end.answer()
 	}
 	if err := genuine(in); err != nil {
+		a.refused(ctx, in.Incident, "execute "+in.OutcomeID+" of plan "+in.PlanDigest, err)
 		return view, asActivityError(err, view)
 	}
 	auth, err := a.authority(ctx, in)
 	if err != nil {
+		if _, final := classify(err); final {
+			a.refused(ctx, in.Incident, "execute "+in.OutcomeID+" of plan "+in.PlanDigest, err)
+		}
 		return view, asActivityError(err, view)
 	}
 	announced, wasAnnounced, err := a.announced(ctx, in)

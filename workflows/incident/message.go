@@ -106,6 +106,10 @@ func VoidEventID(decisionEventID string) string { return decisionEventID + "/voi
 // waited for others.
 func ExpiryEventID(decisionEventID string) string { return decisionEventID + "/expired" }
 
+// AttemptEventID is the event of a refused attempt. It follows from what was tried,
+// so that the same attempt is on record once.
+func AttemptEventID(key, attempt string) string { return requestID(key, "x", attempt) }
+
 // CommandEventID is the event of a person's command, in the same way.
 func CommandEventID(key, commandID string) string { return requestID(key, "c", commandID) }
 

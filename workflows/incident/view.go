@@ -36,6 +36,9 @@ const (
 	EventPostmortem  EventKind = "postmortem"
 	EventPhaseChange EventKind = "phase"
 	EventReminder    EventKind = "reminder"
+	// EventAttempt is something that nobody with a right to it would send, and that
+	// did nothing.
+	EventAttempt EventKind = "refused attempt"
 )
 
 // Event is one line of a timeline. Every event is an entry of the ledger under

@@ -7,6 +7,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -59,6 +60,7 @@ func New(c client.Client, acts *activities.Activities) worker.Worker {
 		// A panic in workflow code is a defect that a fixed version continues
 		// from: the task is retried, the incident is not failed.
 		WorkflowPanicPolicy: worker.BlockWorkflow,
+		Interceptors:        []interceptor.WorkerInterceptor{newRefusals(acts)},
 	})
 	RegisterWorkflows(w)
 	w.RegisterActivityWithOptions(acts, activity.RegisterOptions{})
