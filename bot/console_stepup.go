@@ -88,6 +88,11 @@ func (s *Server) stepUpApprove(w http.ResponseWriter, r *http.Request, seen logi
 		status, words := proofTrouble(err)
 		s.opts.Log.WarnContext(ctx, "refuse proof", "incident_id", keyIn(r), "option", option, "plan_digest", digest,
 			"actor", actorOf(seen).String(), "status", status, "reason", err.Error())
+		if err := s.opts.Gateway.Attempt(ctx, keyIn(r), incident.Attempt{
+			Actor: actorOf(seen), Text: fmt.Sprintf("refused the second proof for %q of plan %q: %s", option, incident.ShortDigest(digest), err),
+		}); err != nil {
+			s.opts.Log.WarnContext(ctx, "report refused proof", "incident_id", keyIn(r), "error", err)
+		}
 		s.stepUpSaid(w, r, status, words)
 		return
 	}

@@ -168,6 +168,18 @@ func (g *Gateway) reopenedSince(ctx context.Context, key string, at time.Time) (
 	return closed == nil || at.After(closed.AsTime()), nil
 }
 
+// Attempt has an incident record what the bot refused somebody, and why. It returns
+// once Temporal has it.
+func (g *Gateway) Attempt(ctx context.Context, key string, a incident.Attempt) error {
+	if !incident.ValidKey(key) {
+		return fmt.Errorf("report attempt: key %q names no incident: %w", key, ErrInvalid)
+	}
+	if err := g.client.SignalWorkflow(ctx, incident.WorkflowID(key), "", incident.SignalAttempt, a); err != nil {
+		return fmt.Errorf("report attempt on %q: %w", key, classify(err))
+	}
+	return nil
+}
+
 // SendDecision returns once Temporal has one person's answer. The same decision
 // ID twice is the same decision.
 func (g *Gateway) SendDecision(ctx context.Context, key string, q incident.DecideRequest) (Receipt, error) {

@@ -203,6 +203,12 @@ func standIn(ctx workflow.Context, in incident.IncidentInput) error {
 	); err != nil {
 		return err
 	}
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		var a incident.Attempt
+		for workflow.GetSignalChannel(ctx, incident.SignalAttempt).Receive(ctx, &a) {
+			v.Timeline = append(v.Timeline, incident.Event{ID: fmt.Sprint("attempt", len(v.Timeline)), Kind: incident.EventAttempt, Text: a.Text, Actor: a.Actor.String()})
+		}
+	})
 	return workflow.Await(ctx, func() bool { return over && workflow.AllHandlersFinished(ctx) })
 }
 

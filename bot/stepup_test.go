@@ -8,6 +8,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -303,7 +304,16 @@ func TestStepUpsThatAreRefused(t *testing.T) {
 			status, body := tt.do(v, key)
 			require.Equal(t, tt.status, status, body)
 			require.Contains(t, body, tt.says)
-			require.Empty(t, viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key).Decisions, "nothing was decided")
+			now := viewOf(t, bot.NewGateway(temporalClient, bot.Unsigned{}), key)
+			require.Empty(t, now.Decisions, "nothing was decided")
+			attempts := slices.DeleteFunc(now.Timeline, func(e incident.Event) bool { return e.Kind != incident.EventAttempt })
+			if !slices.Contains([]string{"another plan", "more than five minutes", "another login", "proves nothing", "no passkey here"}, tt.says) {
+				require.Empty(t, attempts, "it was no proof")
+				return
+			}
+			require.Len(t, attempts, 1)
+			require.Contains(t, attempts[0].Text, "refused the second proof")
+			require.Contains(t, attempts[0].Actor, "console:")
 		})
 	}
 }

@@ -168,6 +168,7 @@ func (r *incidentRun) run(ctx workflow.Context) error {
 	workflow.Go(ctx, r.keepLooking)
 	workflow.Go(ctx, r.watchRollback)
 	workflow.Go(ctx, r.watchStrays)
+	workflow.Go(ctx, r.watchAttempts)
 	workflow.Go(ctx, r.keepClocks)
 	for {
 		r.awaitWork(ctx)

@@ -98,7 +98,7 @@ func (r *incidentRun) watchRollback(ctx workflow.Context) {
 		}
 		var report incident.RollbackView
 		if err := converter.GetDefaultDataConverter().FromPayload(raw.Payload(), &report); err != nil {
-			r.stray(ctx, "a report of a rollback did nothing: it can not be read")
+			r.stray(ctx, "", "a report of a rollback did nothing: it can not be read")
 			continue
 		}
 		r.takeReport(ctx, report)
@@ -112,7 +112,7 @@ func (r *incidentRun) takeReport(ctx workflow.Context, report incident.RollbackV
 	last := r.view().LastRollback()
 	if r.rolling == nil || last == nil || !sameRollback(*last, report) {
 		if !r.late(report) {
-			r.stray(ctx, fmt.Sprintf("a report of the rollback %q did nothing: no such rollback runs", truncate(report.ID, maxSignalName)))
+			r.stray(ctx, "", fmt.Sprintf("a report of the rollback %q did nothing: no such rollback runs", truncate(report.ID, maxSignalName)))
 		}
 		return
 	}

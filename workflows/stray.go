@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/backout/backout/workflows/activities"
@@ -18,6 +19,9 @@ const (
 	// maxStrays is how many of them one rollback records.
 	maxStrays = 20
 )
+
+// strayClass is what attempts are counted by, once they are many.
+const strayClass = "attempts that were refused"
 
 // strayReason is what a signal that nobody of Backout sends amounts to.
 const strayReason = "it came as a signal of Temporal, and only a signed update of Backout's own bot counts"
@@ -46,16 +50,34 @@ func awaitStrays(ctx workflow.Context, known []string, take func(name string)) {
 
 // watchStrays records signals that mean nothing to an incident.
 func (r *incidentRun) watchStrays(ctx workflow.Context) {
-	awaitStrays(ctx, []string{incident.SignalRollback}, func(name string) {
-		r.stray(ctx, fmt.Sprintf("the signal %q did nothing: %s", name, strayReason))
+	awaitStrays(ctx, []string{incident.SignalRollback, incident.SignalAttempt}, func(name string) {
+		r.stray(ctx, "", fmt.Sprintf("the signal %q did nothing: %s", name, strayReason))
 	})
+}
+
+// watchAttempts records what the bot refused. Others can say that it did, which is
+// recorded as well, within the same bound.
+func (r *incidentRun) watchAttempts(ctx workflow.Context) {
+	ch := workflow.GetSignalChannel(ctx, incident.SignalAttempt)
+	for {
+		var raw converter.RawValue
+		if !ch.Receive(ctx, &raw) {
+			return
+		}
+		var a incident.Attempt
+		if err := converter.GetDefaultDataConverter().FromPayload(raw.Payload(), &a); err != nil || a.Actor.Validate() != nil {
+			r.stray(ctx, "", "a refused attempt was reported that can not be read")
+			continue
+		}
+		r.stray(ctx, a.Actor.String(), truncate(a.Text, incident.MaxAttempt))
+	}
 }
 
 // stray records an attempt that did nothing, one by one up to a bound, and then in
 // numbers.
-func (r *incidentRun) stray(ctx workflow.Context, text string) {
-	if _, single := r.idle(ctx, incident.OutcomeUnidentified, strayReason); single {
-		r.event(ctx, incident.EventAttempt, workflow.Now(ctx), "", text, nil)
+func (r *incidentRun) stray(ctx workflow.Context, actor, text string) {
+	if _, single := r.idle(ctx, incident.OutcomeUnidentified, strayClass); single {
+		r.event(ctx, incident.EventAttempt, workflow.Now(ctx), actor, text, nil)
 		r.changed()
 	}
 }

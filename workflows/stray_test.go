@@ -36,6 +36,9 @@ func TestASignalThatMeansNothingIsOnRecord(t *testing.T) {
 		{"that belongs to a lock", incident.SignalRelease, nil, `the signal "` + incident.SignalRelease + `" did nothing`},
 		{"a report of a rollback that never was", incident.SignalRollback, report, "no such rollback runs"},
 		{"a report that is none", incident.SignalRollback, 7, "it can not be read"},
+		{"an attempt that is none", incident.SignalAttempt, 7, "can not be read"},
+		{"an attempt of nobody", incident.SignalAttempt, incident.Attempt{Text: "x"}, "can not be read"},
+		{"what the bot refused", incident.SignalAttempt, incident.Attempt{Actor: incident.Actor{Via: incident.ViaConsole, Login: "mallory"}, Text: "refused the second proof"}, "refused the second proof"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

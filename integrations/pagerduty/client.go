@@ -75,8 +75,8 @@ func New(o Options) (*Client, error) {
 	if err := o.Severities.Validate(); err != nil {
 		return nil, fmt.Errorf("connect to PagerDuty: %w", err)
 	}
-	if o.OnCallLevels < 0 || o.OnCallLevels > maxLevels {
-		return nil, fmt.Errorf("connect to PagerDuty: on-call levels are %d, want 1 to %d", o.OnCallLevels, maxLevels)
+	if o.OnCallLevels < 0 || o.OnCallLevels > MaxLevels {
+		return nil, fmt.Errorf("connect to PagerDuty: on-call levels are %d, want 1 to %d", o.OnCallLevels, MaxLevels)
 	}
 	o.OnCallLevels = max(o.OnCallLevels, 1)
 	if o.Now == nil {

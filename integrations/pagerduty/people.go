@@ -14,9 +14,9 @@ import (
 	"github.com/backout/backout/workflows/incident"
 )
 
-// maxLevels is the most levels that an escalation policy has.
+// MaxLevels is the most levels that an escalation policy has.
 // Source: https://support.pagerduty.com/main/docs/escalation-policies
-const maxLevels = 20
+const MaxLevels = 20
 
 // onCallSkew is how far PagerDuty's clock and ours may be apart before an entry
 // of the on-call list is taken not to be of now.
@@ -135,7 +135,7 @@ func (c *Client) onCalls(ctx context.Context, policyID string) ([]pagerduty.OnCa
 
 // isPresent reports whether an entry makes somebody be on call at this moment.
 func (c *Client) isPresent(o pagerduty.OnCall, policyID string) (bool, error) {
-	if o.EscalationPolicy.ID != policyID || o.EscalationLevel < 1 || o.EscalationLevel > maxLevels || o.User.ID == "" {
+	if o.EscalationPolicy.ID != policyID || o.EscalationLevel < 1 || o.EscalationLevel > MaxLevels || o.User.ID == "" {
 		return false, errNonsense
 	}
 	now := c.opts.Now()

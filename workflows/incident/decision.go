@@ -193,6 +193,18 @@ const (
 	VerbClose Verb = "close"
 )
 
+// MaxAttempt is how much of what was tried is recorded, in runes.
+const MaxAttempt = 300
+
+// Attempt is the payload of SignalAttempt: what somebody tried on an incident, and
+// why the bot refused it before it came to a decision. It is a record and no more:
+// nothing follows from it, and it bears no signature.
+type Attempt struct {
+	Actor Actor `json:"actor"`
+	// Text is one line for people.
+	Text string `json:"text"`
+}
+
 // CommandRequest is the payload of UpdateCommand.
 type CommandRequest struct {
 	CommandID string    `json:"command_id"`

@@ -31,6 +31,8 @@ const (
 	QueryView = "view"
 	// SignalRollback takes a RollbackView: a rollback reports to its incident.
 	SignalRollback = "rollback"
+	// SignalAttempt takes an Attempt: the bot refused something.
+	SignalAttempt = "attempt"
 )
 
 // Message names of the Rollback and TargetLock workflows.

@@ -273,6 +273,9 @@ func (c *Config) validate() error {
 	if c.PagerDuty.TokenFile != "" && c.PagerDuty.From == "" {
 		bad("pagerduty.from is missing: PagerDuty wants an e-mail address for writes")
 	}
+	if n := c.PagerDuty.OnCallLevels; n < 0 || n > pagerduty.MaxLevels {
+		bad("pagerduty.on_call_levels is %d, want 1 to %d, or none for 1", n, pagerduty.MaxLevels)
+	}
 	if id := c.PagerDuty.SecurityService; id != "" {
 		switch {
 		case !pagerDutyID.MatchString(id):

@@ -32,6 +32,8 @@ func TestConfigIsReadStrictly(t *testing.T) {
 		{"a severity that is none", "pagerduty: { high_urgency: urgent }\n", "map high urgency"},
 		{"a priority of no severity", "pagerduty: { priorities: { Critical: p1 } }\n", `map priority "Critical"`},
 		{"security that is no service", "pagerduty: { security_service: the security team }\n", "want the ID of a PagerDuty service"},
+		{"on-call levels below one", "pagerduty: { on_call_levels: -1 }\n", "want 1 to 20"},
+		{"more on-call levels than there are", "pagerduty: { on_call_levels: 21 }\n", "want 1 to 20"},
 		{"security without a token", "pagerduty: { security_service: PSEC }\n", "needs pagerduty.token_file"},
 		{"an address without a port", "listen: localhost\n", "want host:port"},
 	} {
