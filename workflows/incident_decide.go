@@ -92,7 +92,7 @@ func (r *incidentRun) decide(ctx workflow.Context, q incident.DecideRequest) (in
 	case incident.OutcomeWaiting, incident.OutcomeDenied, incident.OutcomeStale, incident.OutcomeLate,
 		incident.OutcomeUnidentified, incident.OutcomeAccepted, incident.OutcomeDuplicate:
 	}
-	return r.keep(id, incident.Result{Outcome: d.Outcome, Reason: d.Sentence, EventID: d.EventID}), nil
+	return r.keep(id, incident.Result{Outcome: d.Outcome, Reason: d.Sentence, StartsAt: d.ObjectionsUntil, EventID: d.EventID}), nil
 }
 
 // judge asks what an answer amounts to: in the workflow task itself, which

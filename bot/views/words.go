@@ -209,6 +209,9 @@ func Told(r incident.Result) string {
 	reason := sentence(r.Reason)
 	switch r.Outcome {
 	case incident.OutcomeApproved:
+		if !r.StartsAt.IsZero() {
+			return join("Approved: unless somebody objects, the rollback starts at "+clock(r.StartsAt)+".", reason, "Watch the card.")
+		}
 		return join("Approved: your decision starts the rollback.", reason, "Watch the card.")
 	case incident.OutcomeWaiting:
 		return join("Your approval counts, and more is needed.", reason, "Nothing runs yet.")

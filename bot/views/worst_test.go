@@ -162,6 +162,7 @@ func TestTold(t *testing.T) {
 		result incident.Result
 		want   string
 	}{
+		{"approved with time to object", incident.Result{Outcome: incident.OutcomeApproved, StartsAt: time.Date(2026, 3, 1, 3, 4, 5, 0, time.UTC)}, "Approved: unless somebody objects, the rollback starts at 03:04:05 UTC. Watch the card."},
 		{"approved", incident.Result{Outcome: incident.OutcomeApproved, Reason: "The on-call decides alone"}, "Approved: your decision starts the rollback. The on-call decides alone. Watch the card."},
 		{"waiting", incident.Result{Outcome: incident.OutcomeWaiting, Reason: "The owner is needed."}, "Your approval counts, and more is needed. The owner is needed. Nothing runs yet."},
 		{"refused", incident.Result{Outcome: incident.OutcomeRefused}, "Refused, and recorded with your reason. Nothing was run."},

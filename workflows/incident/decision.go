@@ -136,6 +136,9 @@ type Result struct {
 	Reason string `json:"reason"`
 	// By names who had decided, when Outcome is OutcomeLate.
 	By string `json:"by,omitempty"`
+	// StartsAt is when an approved rollback starts unless somebody objects; zero when
+	// it starts at once.
+	StartsAt time.Time `json:"starts_at,omitzero"`
 	// Revision is the card's revision after the update.
 	Revision int `json:"revision"`
 	// EventID is the recorded event, if one was recorded.

@@ -29,7 +29,7 @@ func newRefusals(acts *activities.Activities) *refusals {
 }
 
 // InterceptWorkflow stands before the validators of a workflow's updates.
-func (r *refusals) InterceptWorkflow(ctx workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+func (r *refusals) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
 	w := &refusing{refusals: r}
 	w.Next = next
 	return w
