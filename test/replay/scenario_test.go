@@ -168,6 +168,27 @@ func scenarios() []scenario {
 			p.ended(1)
 			return p.roots(1)
 		}},
+		{name: "signalled", play: func(p *play) []string {
+			v := p.open(1)
+			id := incident.WorkflowID(p.key(1))
+			for _, name := range []string{"approve", incident.SignalCancel, "approve"} {
+				require.NoError(p, p.client.SignalWorkflow(p.Context(), id, "", name, "now"))
+			}
+			require.NoError(p, p.gateway.Attempt(p.Context(), p.key(1), incident.Attempt{Actor: incident.Actor{Via: incident.ViaConsole, Login: eve}, Text: "refused the second proof"}))
+			p.until(1, "signalled", func(v incident.View) bool {
+				n := 0
+				for _, e := range v.Timeline {
+					if e.Kind == incident.EventAttempt {
+						n++
+					}
+				}
+				return n == 4
+			})
+			p.approve(1, v, "back")
+			p.phase(1, incident.PhaseRecovered)
+			p.close(1)
+			return p.roots(1)
+		}},
 		{name: "overdue", play: func(p *play) []string {
 			p.scene.set(func(s *scene) { s.decideWithin = time.Second; s.forbidden = []string{"pager"} })
 			p.open(1)
