@@ -143,9 +143,14 @@ func asActivityError(err error, details ...any) error {
 // proxy answered with is no reason.
 const maxSaid = 600
 
+// maxRead is how much of a text from outside is looked at, in bytes, before what is
+// kept of it is cut: far more, so that no secret is cut before it is seen as one.
+const maxRead = 64 << 10
+
 // said is an error as it may travel and be read: without secrets, and short.
 func said(err error) string {
-	clean, _ := redact.Redact([]byte(err.Error()))
+	text := err.Error()
+	clean, _ := redact.Redact([]byte(text[:min(len(text), maxRead)]))
 	if r := []rune(string(clean)); len(r) > maxSaid {
 		return string(r[:maxSaid-1]) + "…"
 	}

@@ -107,7 +107,7 @@ func (a *Activities) refused(ctx context.Context, key, attempt string, why error
 
 // clean is text from outside as it may be recorded: one short line without secrets.
 func clean(text string) string {
-	kept, _ := redact.Redact([]byte(text))
+	kept, _ := redact.Redact([]byte(text[:min(len(text), maxRead)]))
 	line := []rune(strings.Join(strings.Fields(string(kept)), " "))
 	return string(line[:min(len(line), maxAttempt)])
 }
