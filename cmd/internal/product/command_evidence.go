@@ -1,7 +1,6 @@
 package product
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -9,12 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -24,18 +22,49 @@ import (
 	"github.com/backout/backout/workflows/incident"
 )
 
+const (
+	// maxPrinted is the longest name or reason in a list, in runes.
+	maxPrinted = 120
+	// leastDigest is how many digits of a digest name a document: those that lists
+	// show.
+	leastDigest = 8
+	// manifestName is what the manifest of a phase is called among its documents.
+	manifestName = "manifest"
+)
+
 func (p *program) evidenceCommand() *cobra.Command {
 	c := &cobra.Command{Use: "evidence", Short: "List, read and export the evidence of rollbacks", Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	var raw string
-	show := &cobra.Command{
-		Use: "show DIGEST", Short: "Print one document", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return p.showEvidence(cmd.Context(), args[0], raw) },
+	c.AddCommand(&cobra.Command{
+		Use: "list INCIDENT", Short: "List what was captured, and what could not be had", Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return p.listEvidence(cmd.Context(), args[0]) },
+	}, p.showEvidenceCommand(), p.exportEvidenceCommand())
+	return c
+}
+
+func (p *program) showEvidenceCommand() *cobra.Command {
+	var phase, out string
+	c := &cobra.Command{
+		Use: "show INCIDENT NAME|DIGEST", Short: "Print one document", Args: exactArgs(2),
+		Long: "Print one document of an incident, by its name or by the digits of its digest that list\nshows. What a terminal would act on is escaped; --output writes the document as it is.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch incident.EvidencePhase(phase) {
+			case "", incident.EvidenceBefore, incident.EvidenceAfter:
+			default:
+				return fmt.Errorf("%w: --phase is before or after, not %q", errUsage, phase)
+			}
+			return p.showEvidence(cmd.Context(), args[0], args[1], incident.EvidencePhase(phase), out)
+		},
 	}
-	show.Flags().StringVarP(&raw, "output", "o", "", "`file` to write the document to as it is, which must not exist (default: standard output, without what a terminal would act on)")
+	c.Flags().StringVar(&phase, "phase", "", "before or after: which of two documents of one name")
+	c.Flags().StringVarP(&out, "output", "o", "", "`file` to write the document to as it is, which must not exist")
+	return c
+}
+
+func (p *program) exportEvidenceCommand() *cobra.Command {
 	var out string
-	export := &cobra.Command{
-		Use: "export INCIDENT", Short: "Write all evidence of an incident so that it opens anywhere", Args: cobra.ExactArgs(1),
-		Long: "Write all evidence of an incident into a folder, or into a tar archive when the name ends\nin .tar, with the manifests, a list of what could not be had, and SHA256SUMS to check it.",
+	c := &cobra.Command{
+		Use: "export INCIDENT --output FOLDER|FILE.tar", Short: "Write all evidence of an incident so that it opens anywhere", Args: exactArgs(1),
+		Long: "Write all evidence of an incident into a folder, or into a tar archive when the name ends\nin .tar: the documents, the manifests, index.html to read them by, and SHA256SUMS to check\nthem. What could not be had is in MISSING.txt. Exits 1 when the store does not have a\ndocument any more; the others are written all the same.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
 				return fmt.Errorf("%w: say with --output where to", errUsage)
@@ -43,11 +72,7 @@ func (p *program) evidenceCommand() *cobra.Command {
 			return p.exportEvidence(cmd.Context(), args[0], out)
 		},
 	}
-	export.Flags().StringVarP(&out, "output", "o", "", "`folder` or .tar file to write, which must not exist")
-	c.AddCommand(&cobra.Command{
-		Use: "list INCIDENT", Short: "List what was captured, and what could not be had", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return p.listEvidence(cmd.Context(), args[0]) },
-	}, show, export)
+	c.Flags().StringVarP(&out, "output", "o", "", "`folder` or .tar file to write, which must not exist")
 	return c
 }
 
@@ -76,30 +101,6 @@ func (p *program) manifests(ctx context.Context, key string) ([]incident.Manifes
 	return all, nil
 }
 
-func (p *program) listEvidence(ctx context.Context, key string) error {
-	all, err := p.manifests(ctx, key)
-	if err != nil {
-		return err
-	}
-	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "ROLLBACK\tPHASE\tTAKEN (UTC)\tSIZE\tREDACTED\tDOCUMENT\tDIGEST") // Flush says what went wrong.
-	for _, m := range all {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t\t\t\tmanifest\t%s\n", m.Rollback, m.Phase, m.Digest)
-		for _, i := range m.Items {
-			name, at := views.Plain(i.Name, maxPrinted), i.At.UTC().Format(time.TimeOnly)
-			if i.Missing != "" {
-				_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t-\t-\t%s\tMISSING: %s\n", m.Rollback, m.Phase, at, name, views.Plain(i.Missing, maxPrinted))
-				continue
-			}
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\n", m.Rollback, m.Phase, at, i.Size, i.Redactions, name, i.Digest)
-		}
-	}
-	return w.Flush()
-}
-
-// maxPrinted is the longest name or reason in a list, in runes.
-const maxPrinted = 120
-
 func (p *program) evidenceStore(ctx context.Context) (*evidence.Store, error) {
 	config, err := p.load()
 	if err != nil {
@@ -108,164 +109,141 @@ func (p *program) evidenceStore(ctx context.Context) (*evidence.Store, error) {
 	return openEvidence(ctx, config)
 }
 
-func (p *program) showEvidence(ctx context.Context, digest, raw string) (err error) {
-	if !incident.ValidDigest(digest) {
-		return fmt.Errorf("%w: %q is no digest; %s evidence list shows them whole", errUsage, digest, p.name)
+func (p *program) listEvidence(ctx context.Context, key string) error {
+	all, err := p.manifests(ctx, key)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "ROLLBACK\tPHASE\tDOCUMENT\tCOLLECTOR\tTAKEN (UTC)\tSIZE\tREDACTED\tDIGEST\tMISSING") // Flush says what went wrong.
+	for _, m := range all {
+		row := func(fields ...string) {
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", views.Plain(m.Rollback, maxPrinted), views.Plain(string(m.Phase), maxPrinted), strings.Join(fields, "\t"))
+		}
+		row(manifestName, "-", "-", "-", "-", incident.ShortDigest(m.Digest), "-")
+		for _, i := range m.Items {
+			size, redacted, digest, missing := "-", "-", "-", "-"
+			if i.Digest != "" {
+				size, redacted, digest = fmt.Sprint(i.Size), fmt.Sprint(i.Redactions), incident.ShortDigest(i.Digest)
+			}
+			if i.Missing != "" {
+				missing = views.Plain(i.Missing, maxPrinted)
+			}
+			row(views.Plain(i.Name, maxPrinted), views.Plain(i.Collector, maxPrinted), i.At.UTC().Format(time.DateTime), size, redacted, digest, missing)
+		}
+	}
+	return w.Flush()
+}
+
+// findDocument is the one document that people mean by a name or by a digest: whole,
+// or its first digits as lists show them.
+func findDocument(all []incident.Manifest, wanted string, phase incident.EvidencePhase) (incident.EvidenceItem, error) {
+	digits := strings.TrimPrefix(strings.ToLower(wanted), "sha256:")
+	byDigest := len(digits) >= leastDigest && strings.Trim(digits, "0123456789abcdef") == ""
+	var found []incident.EvidenceItem
+	missing := ""
+	for _, m := range all {
+		if phase != "" && m.Phase != phase {
+			continue
+		}
+		itself := incident.EvidenceItem{Name: manifestName, Digest: m.Digest, MediaType: "application/json"}
+		for _, i := range append([]incident.EvidenceItem{itself}, m.Items...) {
+			named := i.Name == wanted || views.Plain(i.Name, maxPrinted) == wanted
+			switch {
+			case i.Digest == "" && named:
+				missing = i.Missing
+			case i.Digest == "":
+			case named, byDigest && strings.HasPrefix(strings.TrimPrefix(i.Digest, "sha256:"), digits):
+				if !slices.ContainsFunc(found, func(f incident.EvidenceItem) bool { return f.Digest == i.Digest }) {
+					found = append(found, i)
+				}
+			}
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		var digests []string
+		for _, f := range found {
+			digests = append(digests, strings.TrimPrefix(f.Digest, "sha256:"))
+		}
+		return incident.EvidenceItem{}, fmt.Errorf("%d documents are called %q; say --phase before or after, or one of the digests %s", len(found), wanted, strings.Join(digests, ", "))
+	case missing != "":
+		return incident.EvidenceItem{}, fmt.Errorf("document %q could not be had: %s", wanted, missing)
+	default:
+		return incident.EvidenceItem{}, fmt.Errorf("no document is called %q and none has that digest; evidence list shows both", wanted)
+	}
+}
+
+func (p *program) showEvidence(ctx context.Context, key, wanted string, phase incident.EvidencePhase, out string) (err error) {
+	all, err := p.manifests(ctx, key)
+	if err != nil {
+		return err
+	}
+	item, err := findDocument(all, wanted, phase)
+	if err != nil {
+		return err
 	}
 	store, err := p.evidenceStore(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	content, err := store.Get(ctx, digest)
+	content, err := store.Get(ctx, item.Digest)
 	if err != nil {
+		return fmt.Errorf("read document %q: %w", item.Name, err)
+	}
+	switch {
+	case out != "":
+		return writeNew(out, content)
+	case isText(item.MediaType, content):
+		return printText(p.stdout, content)
+	case onTerminal(p.stdout):
+		return fmt.Errorf("document %q is no text (%s); write it to a file with --output", item.Name, item.MediaType)
+	default:
+		_, err := p.stdout.Write(content)
 		return err
 	}
-	if raw != "" {
-		return writeNew(raw, content)
-	}
-	for line := range strings.Lines(string(content)) {
-		if _, err := fmt.Fprintln(p.stdout, ledger.Printable(strings.TrimRight(line, "\r\n"))); err != nil {
+}
+
+// isText reports whether a document can be printed. What claims to be text is taken
+// for it also when it is in another encoding.
+func isText(mediaType string, content []byte) bool {
+	return !bytes.ContainsRune(content, 0) && (strings.HasPrefix(mediaType, "text/") || utf8.Valid(content))
+}
+
+// printText prints a document with everything escaped that a terminal acts on.
+func printText(to io.Writer, content []byte) error {
+	for line := range strings.Lines(strings.ToValidUTF8(string(content), "\uFFFD")) {
+		if _, err := fmt.Fprintln(to, ledger.Printable(strings.TrimRight(line, "\r\n"))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// writeNew writes a file that is not there yet, for its owner only.
+// onTerminal reports whether what is written may reach a terminal at once. It takes
+// every character device for one.
+func onTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err != nil || info.Mode()&os.ModeCharDevice != 0
+}
+
+// writeNew writes a file that is not there yet, for its owner only. What it could not
+// write whole it removes.
 func writeNew(name string, content []byte) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("write file: %w", err)
 	}
 	_, err = f.Write(content)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// exhibit is one file of an export.
-type exhibit struct {
-	name    string
-	content []byte
-}
-
-// extensions are those of the media types that evidence has.
-var extensions = map[string]string{"application/json": ".json", "text/plain": ".txt", "text/csv": ".csv", "application/yaml": ".yaml", "image/png": ".png"}
-
-// fileName is a name that every file system takes and no shell acts on.
-func fileName(name string) string {
-	clean := strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '-':
-			return r
-		default:
-			return '_'
-		}
-	}, name)
-	return strings.TrimLeft(clean[:min(len(clean), maxPrinted)], ".")
-}
-
-// exhibits are the files of an export. A document that the store has not, or has
-// damaged, is an error: an export that lacks something says so, or is none.
-func exhibits(ctx context.Context, store *evidence.Store, all []incident.Manifest) ([]exhibit, error) {
-	var out []exhibit
-	var missing, sums bytes.Buffer
-	add := func(name string, content []byte) {
-		out = append(out, exhibit{name, content})
-		_, _ = fmt.Fprintf(&sums, "%s  %s\n", strings.TrimPrefix(incident.DigestOf(content), "sha256:"), name) // A buffer takes all.
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("write file %q: %w", name, err), os.Remove(name))
 	}
-	for _, m := range all {
-		folder := path.Join(fileName(m.Rollback), string(m.Phase))
-		listed, err := store.Get(ctx, m.Digest)
-		if err != nil {
-			return nil, fmt.Errorf("read manifest of %s: %w", folder, err)
-		}
-		add(path.Join(folder, "manifest.json"), listed)
-		for n, i := range m.Items {
-			if i.Missing != "" {
-				_, _ = fmt.Fprintf(&missing, "%s: %s: %s\n", folder, views.Plain(i.Name, maxPrinted), ledger.Printable(i.Missing))
-				continue
-			}
-			content, err := store.Get(ctx, i.Digest)
-			if err != nil {
-				return nil, fmt.Errorf("read %q of %s: %w", i.Name, folder, err)
-			}
-			media, _, _ := strings.Cut(i.MediaType, ";")
-			add(path.Join(folder, fmt.Sprintf("%02d-%s%s", n+1, fileName(i.Name), extensions[media])), content)
-		}
-	}
-	if missing.Len() > 0 {
-		add("MISSING.txt", missing.Bytes())
-	}
-	return append(out, exhibit{"SHA256SUMS", sums.Bytes()}), nil
-}
-
-func (p *program) exportEvidence(ctx context.Context, key, out string) (err error) {
-	all, err := p.manifests(ctx, key)
-	if err != nil {
-		return err
-	}
-	store, err := p.evidenceStore(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	files, err := exhibits(ctx, store, all)
-	if err != nil {
-		return err
-	}
-	write := writeFolder
-	if strings.HasSuffix(out, ".tar") {
-		write = writeTar
-	}
-	if err := write(out, files); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(p.stderr, "%d files written to %s; check them there with sha256sum -c SHA256SUMS\n", len(files), out)
-	return err
-}
-
-// writeFolder writes a folder that is not there yet. It gets its name when it is whole.
-func writeFolder(name string, files []exhibit) (err error) {
-	if _, err := os.Lstat(name); err == nil {
-		return fmt.Errorf("write evidence: %q exists already", name)
-	}
-	draft, err := os.MkdirTemp(filepath.Dir(filepath.Clean(name)), ".evidence-*")
-	if err != nil {
-		return fmt.Errorf("write evidence: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(draft))
-		}
-	}()
-	for _, f := range files {
-		at := filepath.Join(draft, filepath.FromSlash(f.name))
-		if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
-			return fmt.Errorf("write evidence: %w", err)
-		}
-		if err := writeNew(at, f.content); err != nil {
-			return err
-		}
-	}
-	return os.Rename(draft, name)
-}
-
-// writeTar writes an archive that is not there yet. The same evidence is the same
-// archive.
-func writeTar(name string, files []exhibit) error {
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, f := range slices.SortedFunc(slices.Values(files), func(x, y exhibit) int { return strings.Compare(x.name, y.name) }) {
-		err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o600, Size: int64(len(f.content)), Format: tar.FormatPAX})
-		if err == nil {
-			_, err = io.Copy(w, bytes.NewReader(f.content))
-		}
-		if err != nil {
-			return fmt.Errorf("write evidence: %w", err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		return fmt.Errorf("write evidence: %w", err)
-	}
-	return writeNew(name, b.Bytes())
+	return nil
 }
