@@ -69,6 +69,10 @@ func (k *kubelet) start(ctx context.Context, client kubernetes.Interface) error 
 			pod := object.(*corev1.Pod)
 			if pod.DeletionTimestamp != nil && before.(*corev1.Pod).DeletionTimestamp == nil {
 				go k.stopPod(ctx, pod)
+				return
+			}
+			if pod.Status.PodIP != "" && pod.Annotations[scriptAnnotation] != before.(*corev1.Pod).Annotations[scriptAnnotation] {
+				go k.reportPod(ctx, pod.DeepCopy())
 			}
 		},
 	})
@@ -127,16 +131,24 @@ func (k *kubelet) startPod(ctx context.Context, pod *corev1.Pod) {
 			return
 		}
 	}
-	if !wait(ctx, k.readyAfter) {
-		return
+	if wait(ctx, k.readyAfter) {
+		k.reportPod(ctx, pod)
 	}
+}
+
+// reportPod reports what the containers of a pod do by its script.
+func (k *kubelet) reportPod(ctx context.Context, pod *corev1.Pod) {
 	scripts, err := scriptsOf(pod)
 	if err != nil {
 		k.log.Error("follow what the images say instead", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
 	}
+	address := pod.Status.PodIP
+	if address == "" {
+		address = k.nextAddress()
+	}
 	pod.ResourceVersion = "" // Binding and controllers moved it; the status is ours alone.
-	pod.Status = podStatus(pod, scripts, k.nextAddress(), metav1.Now())
-	if _, err := pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{}); err != nil {
+	pod.Status = podStatus(pod, scripts, address, metav1.Now())
+	if _, err := k.client.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{}); err != nil {
 		k.report("report pod status", pod, err)
 	}
 }

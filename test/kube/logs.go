@@ -94,6 +94,9 @@ func (l *logServer) containerLogs(w http.ResponseWriter, r *http.Request) {
 			line = line[:min(int64(len(line)), remain)]
 			remain -= int64(len(line))
 		}
+		if i == broken {
+			line = line[:len(line)/2]
+		}
 		if _, err := w.Write([]byte(line)); err != nil {
 			return
 		}
