@@ -182,10 +182,10 @@ func TestLogsThatCanNotBeHadAreNamed(t *testing.T) {
 	w.script(hanging, map[string]scripted{"shop": {State: "crashing", Restarts: 1, Fault: "hang"}})
 	w.script(broken, map[string]scripted{"shop": {State: "running", Log: []string{"here"}, Repeat: 100, Fault: "break"}})
 	w.script(good, map[string]scripted{"shop": {State: "crashing", Restarts: 1, Log: []string{"fine"}}})
-	// One pod of the next revision, on a node that does not answer.
+	// One pod of the next revision, whose kubelet hangs up.
 	w.update(func(d *appsv1.Deployment) {
 		d.Spec.Template.Spec.Containers[0].Image = badImage
-		d.Spec.Template.Annotations = map[string]string{"kube.test/away": "true"}
+		d.Spec.Template.Annotations = map[string]string{"kube.test/containers": `{"shop": {"state": "crashing", "restarts": 1, "exit_code": 1, "fault": "away"}}`}
 		d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(1)), MaxUnavailable: new(intstr.FromInt32(0))}
 	})
 	away := w.pods(badImage, 1)[0]
@@ -194,7 +194,7 @@ func TestLogsThatCanNotBeHadAreNamed(t *testing.T) {
 	text, err := w.logs("backout", nil)
 	require.NoError(t, err)
 	for _, want := range []string{
-		away + ` shop last 0 0 waiting: CrashLoopBackOff, .* MISSING: .*connection refused.*`,
+		away + ` shop last 0 0 waiting: CrashLoopBackOff, .* MISSING: .*containerLogs.*`,
 		hanging + ` shop last 0 0 .* MISSING: it did not come in time`,
 		lost + ` shop before 0 0 .* MISSING: the node has lost it`,
 		lost + ` shop current 0 0 .* MISSING: the node has lost it`,

@@ -15,15 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-const (
-	nodeName = "node-0"
-	// awayName is the Node whose kubelet does not answer. Its taint keeps all pods
-	// away but those that ask for it.
-	awayName = "node-away"
-	// awayPort is one that nothing listens on.
-	// Source: https://www.iana.org/assignments/service-names-port-numbers (tcpmux)
-	awayPort = 1
-)
+const nodeName = "node-0"
 
 // kubelet is the scheduler and the kubelet of a Node without a machine. It binds
 // every pod to its Node, gives it an address, reports after readyAfter what its
@@ -47,11 +39,7 @@ func (k *kubelet) start(ctx context.Context, client kubernetes.Interface) error 
 	if err != nil {
 		return err
 	}
-	if err := k.node(ctx, nodeName, port, corev1.ConditionTrue, nil); err != nil {
-		return err
-	}
-	away := []corev1.Taint{{Key: awayAnnotation, Value: "true", Effect: corev1.TaintEffectNoSchedule}}
-	if err := k.node(ctx, awayName, awayPort, corev1.ConditionUnknown, away); err != nil {
+	if err := k.node(ctx, port); err != nil {
 		return err
 	}
 	factory := informers.NewSharedInformerFactory(client, 0)
@@ -94,20 +82,21 @@ func (k *kubelet) start(ctx context.Context, client kubernetes.Interface) error 
 	return nil
 }
 
-// node makes a Node, or brings up to date the one of an earlier run.
-func (k *kubelet) node(ctx context.Context, name string, port int32, ready corev1.ConditionStatus, taints []corev1.Taint) error {
+// node makes the Node, or brings up to date the one of an earlier run. It says at which
+// port the API server finds the logs.
+func (k *kubelet) node(ctx context.Context, port int32) error {
 	api := k.client.CoreV1().Nodes()
-	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{Taints: taints}}
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName}}
 	if _, err := api.Create(ctx, node, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create node %q: %w", name, err)
+		return fmt.Errorf("create node %q: %w", nodeName, err)
 	}
 	node.Status = corev1.NodeStatus{
-		Conditions:      []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}},
+		Conditions:      []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
 		Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "127.0.0.1"}},
 		DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: port}},
 	}
 	if _, err := api.UpdateStatus(ctx, node, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("report status of node %q: %w", name, err)
+		return fmt.Errorf("report status of node %q: %w", nodeName, err)
 	}
 	return nil
 }
@@ -118,13 +107,9 @@ func (k *kubelet) startPod(ctx context.Context, pod *corev1.Pod) {
 	}
 	pods := k.client.CoreV1().Pods(pod.Namespace)
 	if pod.Spec.NodeName == "" {
-		target := nodeName
-		if pod.Annotations[awayAnnotation] == "true" {
-			target = awayName
-		}
 		err := pods.Bind(ctx, &corev1.Binding{
 			ObjectMeta: metav1.ObjectMeta{Name: pod.Name, UID: pod.UID},
-			Target:     corev1.ObjectReference{Kind: "Node", Name: target},
+			Target:     corev1.ObjectReference{Kind: "Node", Name: nodeName},
 		}, metav1.CreateOptions{})
 		if err != nil {
 			k.report("bind pod", pod, err)

@@ -66,6 +66,8 @@ func (l *logServer) containerLogs(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/plain")
 	switch does.Fault {
+	case faultAway:
+		panic(http.ErrAbortHandler)
 	case faultHang:
 		<-r.Context().Done()
 		return

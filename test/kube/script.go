@@ -16,9 +16,6 @@ const (
 	// scriptAnnotation of a pod says what its containers do: a JSON object from the
 	// names of containers to scripts. What it does not name does what its image says.
 	scriptAnnotation = "kube.test/containers"
-	// awayAnnotation, when it is "true", puts a pod on the Node whose kubelet does not
-	// answer.
-	awayAnnotation = "kube.test/away"
 
 	// badImage in an image's name keeps the container from ever being ready.
 	badImage = "bad"
@@ -38,6 +35,7 @@ const (
 
 // What can be wrong with the logs of a scripted container.
 const (
+	faultAway  = "away"  // The kubelet hangs up.
 	faultLost  = "lost"  // The node has no file of them any more.
 	faultHang  = "hang"  // No answer comes.
 	faultBreak = "break" // The connection breaks in the middle.
@@ -100,7 +98,7 @@ func (s script) check() error {
 	switch {
 	case !slices.Contains([]string{stateRunning, stateUnready, stateCrashing, stateWaiting, stateExited}, s.State):
 		return fmt.Errorf("unknown state %q", s.State)
-	case !slices.Contains([]string{"", faultLost, faultHang, faultBreak}, s.Fault):
+	case !slices.Contains([]string{"", faultAway, faultLost, faultHang, faultBreak}, s.Fault):
 		return fmt.Errorf("unknown fault %q", s.Fault)
 	case s.Restarts < 0 || s.Repeat < 0 || s.Repeat > maxRepeat:
 		return errors.New("a number is out of bounds")
