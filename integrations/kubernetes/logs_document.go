@@ -33,11 +33,11 @@ func (f foundLogs) document(ref reference, asked time.Time, wanted logRequest) [
 	}
 	fmt.Fprintln(&b)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NO\tPOD\tCONTAINER\tRUN\tLINES\tBYTES\tSTATE\tNOTE")
+	_, _ = fmt.Fprintln(w, "NO\tPOD\tCONTAINER\tRUN\tLINES\tBYTES\tSTATE\tNOTE") // A buffer takes all.
 	for i, c := range f.logs {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", i+1, c.pod, c.container, c.run, len(c.lines()), c.bytes, c.state, c.note())
+		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", i+1, c.pod, c.container, c.run, len(c.lines()), c.bytes, c.state, c.note())
 	}
-	_ = w.Flush() // A buffer takes all.
+	_ = w.Flush()
 	for i, c := range f.logs {
 		if c.bytes == 0 {
 			continue

@@ -258,8 +258,8 @@ func (f folder) abandon() error { return os.RemoveAll(f.draft) }
 // tarFile is an export in one file. The same evidence is the same bytes.
 type tarFile struct {
 	file *os.File
-	*tar.Writer
-	at time.Time
+	tar  *tar.Writer
+	at   time.Time
 }
 
 func newTar(name string, at time.Time) (archive, error) {
@@ -267,19 +267,19 @@ func newTar(name string, at time.Time) (archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("export evidence: %w", err)
 	}
-	return tarFile{file: f, Writer: tar.NewWriter(f), at: at}, nil
+	return tarFile{file: f, tar: tar.NewWriter(f), at: at}, nil
 }
 
 func (t tarFile) add(name string, content []byte) error {
-	if err := t.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(content)), ModTime: t.at, Format: tar.FormatPAX}); err != nil {
+	if err := t.tar.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(content)), ModTime: t.at, Format: tar.FormatPAX}); err != nil {
 		return err
 	}
-	_, err := t.Write(content)
+	_, err := t.tar.Write(content)
 	return err
 }
 
 func (t tarFile) close() error {
-	return errors.Join(t.Writer.Close(), t.file.Sync(), t.file.Close())
+	return errors.Join(t.tar.Close(), t.file.Sync(), t.file.Close())
 }
 
 func (t tarFile) abandon() error {
