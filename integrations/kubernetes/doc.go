@@ -3,8 +3,10 @@
 // It registers the system type "kubernetes"; the inverse and change source
 // "kubernetes.workload" (a Deployment, StatefulSet or DaemonSet back to an absolute
 // revision of its own history); the inverse and change source "kubernetes.object" (any
-// other namespaced object back to a captured state); and the collector
-// "kubernetes.describe".
+// other namespaced object back to a captured state); and three collectors of a
+// workload: "kubernetes.logs" (what its containers wrote, the dying ones first),
+// "kubernetes.describe" (its pods, revisions and events) and "kubernetes.diff" (what
+// going back would change in the pod template).
 //
 // A state of a workload is its pod template, and the digest of a state is taken
 // over the template alone: replica counts, pauses and annotations of the workload
@@ -26,7 +28,8 @@
 // roll nothing out, a content that is neither the one to leave nor the one to reach.
 // An inverse never scales, never deletes, and never asks for a resource version: status
 // fields move it long after a rollout is done. It captures no Secret, tells no text of
-// an object that may be one, and puts no environment value into evidence.
+// an object that may be one, and puts no environment value into evidence. Logs are what
+// containers wrote: whoever stores them redacts them first.
 //
 // Only integrations/install and programs that choose their vendors import it.
 package kubernetes

@@ -70,6 +70,7 @@ type controlPlane struct {
 	port    int          // 0 is replaced by a free one.
 	stopped chan<- error // Receives when the API server or the controllers end, which they should not.
 
+	identities  *identities
 	server      string            // https URL.
 	etcd        string            // http URL.
 	kubeconfigs map[string]string // Paths by user.
@@ -100,6 +101,9 @@ func (c *controlPlane) start(ctx context.Context) error {
 		if c.port, err = freePort(); err != nil {
 			return err
 		}
+	}
+	if c.identities, err = newIdentities(filepath.Join(c.dir, "kubelet")); err != nil {
+		return err
 	}
 	c.server = "https://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(c.port))
 	certDir := filepath.Join(c.dir, "apiserver")
@@ -172,6 +176,10 @@ func (c *controlPlane) startAPIServer(certDir, tokenFile, keyFile string) {
 		"--authorization-mode=RBAC",
 		"--token-auth-file=" + tokenFile,
 		"--endpoint-reconciler-type=none",
+		"--kubelet-preferred-address-types=InternalIP",
+		"--kubelet-certificate-authority=" + c.identities.authorityFile,
+		"--kubelet-client-certificate=" + c.identities.clientFile,
+		"--kubelet-client-key=" + c.identities.clientKeyFile,
 	})
 	cmd.SilenceUsage = true
 	go func() {

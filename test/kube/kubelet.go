@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,20 +15,17 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-const (
-	nodeName = "node-0"
-
-	// badImage in an image's name keeps the container from ever being ready.
-	badImage = "bad"
-)
+const nodeName = "node-0"
 
 // kubelet is the scheduler and the kubelet of a Node without a machine. It binds
-// every pod to its Node, gives it an address, reports it ready after readyAfter
-// and confirms a deletion after stopAfter. The delays matter: without them races
-// that real clusters have never show.
+// every pod to its Node, gives it an address, reports after readyAfter what its
+// containers do, serves their logs, and confirms a deletion after stopAfter. The
+// delays matter: without them races that real clusters have never show.
 type kubelet struct {
 	readyAfter time.Duration
 	stopAfter  time.Duration
+	identities *identities
+	stopped    chan<- error // Receives when logs are served no more, which should not happen.
 	log        *slog.Logger
 
 	client    kubernetes.Interface
@@ -39,18 +35,16 @@ type kubelet struct {
 // start makes the Node and returns when pods are being watched.
 func (k *kubelet) start(ctx context.Context, client kubernetes.Interface) error {
 	k.client = client
-	node := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: nodeName},
-		Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{
-			{Type: corev1.NodeReady, Status: corev1.ConditionTrue},
-		}},
+	listener, port, err := listenForLogs(ctx)
+	if err != nil {
+		return err
 	}
-	if _, err := client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create node %q: %w", nodeName, err)
+	if err := k.node(ctx, port); err != nil {
+		return err
 	}
 	factory := informers.NewSharedInformerFactory(client, 0)
 	pods := factory.Core().V1().Pods().Informer()
-	_, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	_, err = pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) {
 			pod := object.(*corev1.Pod)
 			if pod.DeletionTimestamp != nil {
@@ -63,6 +57,10 @@ func (k *kubelet) start(ctx context.Context, client kubernetes.Interface) error 
 			pod := object.(*corev1.Pod)
 			if pod.DeletionTimestamp != nil && before.(*corev1.Pod).DeletionTimestamp == nil {
 				go k.stopPod(ctx, pod)
+				return
+			}
+			if pod.Status.PodIP != "" && pod.Annotations[scriptAnnotation] != before.(*corev1.Pod).Annotations[scriptAnnotation] {
+				go k.reportPod(ctx, pod.DeepCopy())
 			}
 		},
 	})
@@ -72,6 +70,33 @@ func (k *kubelet) start(ctx context.Context, client kubernetes.Interface) error 
 	factory.Start(ctx.Done())
 	if !cache.WaitForCacheSync(ctx.Done(), pods.HasSynced) {
 		return fmt.Errorf("list pods: %w", ctx.Err())
+	}
+	logs := &logServer{pod: func(namespace, name string) (*corev1.Pod, bool) {
+		object, found, err := pods.GetStore().GetByKey(namespace + "/" + name)
+		if err != nil || !found {
+			return nil, false
+		}
+		return object.(*corev1.Pod), true
+	}}
+	go func() { k.stopped <- logs.serve(listener, k.identities) }()
+	return nil
+}
+
+// node makes the Node, or brings up to date the one of an earlier run. It says at which
+// port the API server finds the logs.
+func (k *kubelet) node(ctx context.Context, port int32) error {
+	api := k.client.CoreV1().Nodes()
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName}}
+	if _, err := api.Create(ctx, node, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create node %q: %w", nodeName, err)
+	}
+	node.Status = corev1.NodeStatus{
+		Conditions:      []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
+		Addresses:       []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "127.0.0.1"}},
+		DaemonEndpoints: corev1.NodeDaemonEndpoints{KubeletEndpoint: corev1.DaemonEndpoint{Port: port}},
+	}
+	if _, err := api.UpdateStatus(ctx, node, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("report status of node %q: %w", nodeName, err)
 	}
 	return nil
 }
@@ -91,12 +116,24 @@ func (k *kubelet) startPod(ctx context.Context, pod *corev1.Pod) {
 			return
 		}
 	}
-	if !wait(ctx, k.readyAfter) {
-		return
+	if wait(ctx, k.readyAfter) {
+		k.reportPod(ctx, pod)
+	}
+}
+
+// reportPod reports what the containers of a pod do by its script.
+func (k *kubelet) reportPod(ctx context.Context, pod *corev1.Pod) {
+	scripts, err := scriptsOf(pod)
+	if err != nil {
+		k.log.Error("follow what the images say instead", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
+	}
+	address := pod.Status.PodIP
+	if address == "" {
+		address = k.nextAddress()
 	}
 	pod.ResourceVersion = "" // Binding and controllers moved it; the status is ours alone.
-	pod.Status = podStatus(pod, k.nextAddress(), metav1.Now())
-	if _, err := pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{}); err != nil {
+	pod.Status = podStatus(pod, scripts, address, metav1.Now())
+	if _, err := k.client.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{}); err != nil {
 		k.report("report pod status", pod, err)
 	}
 }
@@ -127,58 +164,6 @@ func (k *kubelet) report(what string, pod *corev1.Pod, err error) {
 func (k *kubelet) nextAddress() string {
 	n := k.addresses.Add(1)
 	return fmt.Sprintf("10.244.%d.%d", n>>8&0xff, n&0xff)
-}
-
-// podStatus is what a kubelet reports of a pod that has started: running and
-// ready, or with a bad image running and crashing.
-func podStatus(pod *corev1.Pod, address string, now metav1.Time) corev1.PodStatus {
-	status := corev1.PodStatus{
-		Phase:     corev1.PodRunning,
-		StartTime: &now,
-		PodIP:     address,
-		PodIPs:    []corev1.PodIP{{IP: address}},
-	}
-	ready := corev1.ConditionTrue
-	for _, container := range pod.Spec.Containers {
-		reported := containerStatus(container, now)
-		if !reported.Ready {
-			ready = corev1.ConditionFalse
-		}
-		status.ContainerStatuses = append(status.ContainerStatuses, reported)
-	}
-	for _, condition := range []struct {
-		kind  corev1.PodConditionType
-		value corev1.ConditionStatus
-	}{
-		{corev1.PodScheduled, corev1.ConditionTrue},
-		{corev1.PodInitialized, corev1.ConditionTrue},
-		{corev1.ContainersReady, ready},
-		{corev1.PodReady, ready},
-	} {
-		status.Conditions = append(status.Conditions, corev1.PodCondition{
-			Type: condition.kind, Status: condition.value, LastTransitionTime: now,
-		})
-	}
-	return status
-}
-
-func containerStatus(container corev1.Container, now metav1.Time) corev1.ContainerStatus {
-	status := corev1.ContainerStatus{Name: container.Name, Image: container.Image}
-	if !strings.Contains(container.Image, badImage) {
-		started := true
-		status.Ready, status.Started = true, &started
-		status.State.Running = &corev1.ContainerStateRunning{StartedAt: now}
-		return status
-	}
-	status.RestartCount = 3
-	status.State.Waiting = &corev1.ContainerStateWaiting{
-		Reason:  "CrashLoopBackOff",
-		Message: "back-off 40s restarting failed container=" + container.Name,
-	}
-	status.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{
-		ExitCode: 1, Reason: "Error", StartedAt: now, FinishedAt: now,
-	}
-	return status
 }
 
 // wait reports false when ctx ended first.

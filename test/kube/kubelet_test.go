@@ -25,7 +25,11 @@ func TestPodStatus(t *testing.T) {
 			for _, image := range test.images {
 				pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: image, Image: image})
 			}
-			status := podStatus(pod, "10.244.0.1", metav1.Now())
+			scripts, err := scriptsOf(pod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			status := podStatus(pod, scripts, "10.244.0.1", metav1.Now())
 			if got := condition(status, corev1.PodReady); got != test.want {
 				t.Errorf("Ready is %q, want %q", got, test.want)
 			}

@@ -104,7 +104,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 
 	started := make(chan error, 1)
-	stopped := make(chan error, 2)
+	stopped := make(chan error, 3)
 	plane := &controlPlane{dir: state, port: *port, stopped: stopped}
 	go func() {
 		startCtx, cancel := context.WithTimeout(ctx, readyTimeout)
@@ -113,7 +113,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			started <- err
 			return
 		}
-		lets := &kubelet{readyAfter: *readyAfter, stopAfter: *stopAfter, log: log}
+		lets := &kubelet{readyAfter: *readyAfter, stopAfter: *stopAfter, identities: plane.identities, stopped: stopped, log: log}
 		if err := lets.start(ctx, plane.client); err != nil {
 			started <- fmt.Errorf("start kubelet: %w", err)
 			return
