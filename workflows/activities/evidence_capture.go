@@ -120,9 +120,6 @@ func (a *Activities) missing(spec incident.EvidenceSpec, err error) incident.Evi
 // captureOne runs one collector and stores what it found.
 func (a *Activities) captureOne(budget, stored context.Context, spec incident.EvidenceSpec, in EvidenceInput) []incident.EvidenceItem {
 	docs, err := a.collectOne(budget, spec, in)
-	if err != nil {
-		return []incident.EvidenceItem{a.missing(spec, err)}
-	}
 	var items []incident.EvidenceItem
 	for n, d := range docs {
 		if n == maxDocuments {
@@ -130,6 +127,9 @@ func (a *Activities) captureOne(budget, stored context.Context, spec incident.Ev
 			break
 		}
 		items = append(items, a.store(stored, spec.Collector, d))
+	}
+	if err != nil {
+		items = append(items, a.missing(spec, err))
 	}
 	return items
 }
@@ -158,16 +158,16 @@ func (a *Activities) collectOne(ctx context.Context, spec incident.EvidenceSpec,
 			answered <- got
 		}()
 		got.docs, got.err = c.Collect(ctx, driver.CollectRequest{
-			Target: spec.Target, From: in.From.Add(-evidenceLead), Until: in.Until, Params: spec.Params,
+			Target: spec.Target, From: in.From.Add(-evidenceLead), Until: in.Until, Params: spec.Params, Action: actionOn(in.Plan, spec.Target),
 		})
 	}()
 	select {
 	case got := <-answered:
 		switch {
 		case got.err != nil && ctx.Err() != nil:
-			return nil, fmt.Errorf("it did not answer in time, which is %s at most: %w", collectorBudget, got.err)
+			return got.docs, fmt.Errorf("it did not answer in time, which is %s at most: %w", collectorBudget, got.err)
 		case got.err != nil:
-			return nil, got.err
+			return got.docs, got.err
 		case len(got.docs) == 0:
 			return nil, errors.New("the collector found nothing")
 		}
@@ -175,6 +175,16 @@ func (a *Activities) collectOne(ctx context.Context, spec incident.EvidenceSpec,
 	case <-ctx.Done():
 		return nil, fmt.Errorf("it did not answer in time, which is %s at most", collectorBudget)
 	}
+}
+
+// actionOn is what a plan does to a target; zero when it does nothing to it.
+func actionOn(p incident.Plan, t incident.Target) incident.Action {
+	for _, a := range p.Actions {
+		if a.Target == t {
+			return a
+		}
+	}
+	return incident.Action{}
 }
 
 // store redacts one document, cuts it where it is too long, and stores it.
@@ -186,6 +196,9 @@ func (a *Activities) store(ctx context.Context, collector string, d driver.Evide
 	}
 	clean, n := redact.Document(read, item.MediaType)
 	item.Redactions = n
+	if d.From != nil {
+		return a.storeDifference(ctx, item, d.From, clean)
+	}
 	kept := cut(clean, maxDocument)
 	if len(kept) < len(clean) || len(read) < len(d.Content) {
 		item.Note = fmt.Sprintf("cut to %d bytes: the document has %d", len(kept), len(d.Content))

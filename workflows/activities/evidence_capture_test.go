@@ -124,7 +124,7 @@ func TestOneSlowCollectorCostsOnlyItself(t *testing.T) {
 				return nil, ctx.Err()
 			},
 			"second": func(_ context.Context, path string) ([]driver.Evidence, error) {
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 				return text(path, "x"), nil
 			},
 		}, specs...)
@@ -168,6 +168,59 @@ func TestCaptureStartsWithWhatIsLostFirst(t *testing.T) {
 		}
 		require.Contains(t, order[8:16], "changing")
 	})
+}
+
+// TestCollectorsThatKnowBothSides shows what becomes of a document with what it is to
+// be compared with, of an error beside documents, and who is told of the action.
+func TestCollectorsThatKnowBothSides(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	m, err := gather(t, w, incident.EvidenceBefore, map[string]func(context.Context, string) ([]driver.Evidence, error){
+		"both": func(context.Context, string) ([]driver.Evidence, error) {
+			return []driver.Evidence{{
+				Name: "values", MediaType: "application/yaml",
+				From: []byte("color: red\npassword: hunter2 hunter2\n"), Content: []byte("color: green\npassword: hunter3 hunter33\n"),
+			}}, errors.New("the rest is gone")
+		},
+	}, "both a")
+	require.NoError(t, err)
+	require.Len(t, m.Items, 2)
+	require.Equal(t, "text/x-diff; charset=utf-8", m.Items[0].MediaType)
+	require.Equal(t, 2, m.Items[0].Redactions)
+	require.Equal(t, "--- from\n+++ to\n@@ -1,2 +1,2 @@\n-color: red\n-password: [redacted:password/15]\n+color: green\n+password: [redacted:password/16]\n", string(w.blobs[m.Items[0].Digest]))
+	require.Equal(t, "the rest is gone", m.Items[1].Missing)
+}
+
+// TestCollectorsAreToldOfTheAction shows that a collector knows what the plan does to
+// its target, and only to its target.
+func TestCollectorsAreToldOfTheAction(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	a := w.activities(t)
+	told := map[string]incident.Action{}
+	var mu sync.Mutex
+	a.Systems = telling{systems{w}, func(req driver.CollectRequest) {
+		mu.Lock()
+		defer mu.Unlock()
+		told[req.Target.Path] = req.Action
+	}}
+	in := capture(t, incident.EvidenceBefore)
+	_, err := a.CaptureEvidence(t.Context(), in)
+	require.NoError(t, err)
+	require.Equal(t, map[string]incident.Action{"config/checkout": in.Plan.Actions[0], "logs/checkout": {}}, told)
+}
+
+// telling is systems whose one collector tells what it was asked for.
+type telling struct {
+	systems
+	tell func(req driver.CollectRequest)
+}
+
+func (s telling) Collector(string, string) (driver.Collector, error) { return s, nil }
+
+func (s telling) Collect(_ context.Context, req driver.CollectRequest) ([]driver.Evidence, error) {
+	s.tell(req)
+	return nil, nil
 }
 
 func TestCaptureSurvivesItsCollectors(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/aymanbagabas/go-udiff"
 
+	"github.com/backout/backout/workflows/activities/redact"
 	"github.com/backout/backout/workflows/incident"
 )
 
@@ -89,6 +90,25 @@ func (a *Activities) difference(ctx context.Context, was, now incident.EvidenceI
 		item.Missing = "the documents could not be compared: " + said(err)
 		return item
 	}
+	return a.storeDiff(ctx, item, diff, changed)
+}
+
+// storeDifference stores how a document differs from another one, which a collector
+// had beside it.
+func (a *Activities) storeDifference(ctx context.Context, item incident.EvidenceItem, from, clean []byte) incident.EvidenceItem {
+	was, n := redact.Document(from[:min(len(from), maxRead)], item.MediaType)
+	item.Redactions += n
+	diff, changed, err := unified("from", "to", item.MediaType, was, item.MediaType, clean)
+	if err != nil {
+		item.Missing = "the documents could not be compared: " + said(err)
+		return item
+	}
+	return a.storeDiff(ctx, item, diff, changed)
+}
+
+// storeDiff stores a unified diff as an item.
+func (a *Activities) storeDiff(ctx context.Context, item incident.EvidenceItem, diff []byte, changed bool) incident.EvidenceItem {
+	item.MediaType = diffType
 	kept := cut(diff, maxDiff)
 	switch {
 	case len(kept) < len(diff):
@@ -96,6 +116,7 @@ func (a *Activities) difference(ctx context.Context, was, now incident.EvidenceI
 	case !changed:
 		item.Note = "nothing changed"
 	}
+	var err error
 	if item.Digest, err = a.Evidence.Put(ctx, kept, diffType); err != nil {
 		item.Digest, item.Note, item.Missing = "", "", "it was worked out and could not be stored: "+said(err)
 		return item
@@ -108,28 +129,49 @@ func (a *Activities) difference(ctx context.Context, was, now incident.EvidenceI
 // difference.
 func (a *Activities) compare(ctx context.Context, was, now incident.EvidenceItem) ([]byte, bool, error) {
 	from, to := "before "+was.Digest, "after "+now.Digest
-	header := fmt.Appendf(nil, "--- %s\n+++ %s\n", from, to)
 	if was.Digest == now.Digest {
-		return header, false, nil
+		return unified(from, to, was.MediaType, nil, now.MediaType, nil)
 	}
-	var lines [2]string
-	for i, item := range []incident.EvidenceItem{was, now} {
+	for _, item := range []incident.EvidenceItem{was, now} {
 		if item.Size > maxCompared {
-			return nil, false, fmt.Errorf("the one of %d bytes is longer than %d", item.Size, maxCompared)
-		}
-		content, err := a.Evidence.Get(ctx, item.Digest)
-		if err != nil {
-			return nil, false, err
-		}
-		if lines[i], err = inLines(content, item.MediaType); err != nil {
-			return nil, false, err
+			return nil, false, tooLong(item.Size)
 		}
 	}
-	edits := udiff.Lines(lines[0], lines[1])
+	before, err := a.Evidence.Get(ctx, was.Digest)
+	if err != nil {
+		return nil, false, err
+	}
+	after, err := a.Evidence.Get(ctx, now.Digest)
+	if err != nil {
+		return nil, false, err
+	}
+	return unified(from, to, was.MediaType, before, now.MediaType, after)
+}
+
+func tooLong(size int64) error {
+	return fmt.Errorf("the one of %d bytes is longer than %d", size, maxCompared)
+}
+
+// unified is the unified diff of two documents, and whether there is any difference.
+func unified(from, to, wasType string, was []byte, nowType string, now []byte) ([]byte, bool, error) {
+	for _, side := range [][]byte{was, now} {
+		if len(side) > maxCompared {
+			return nil, false, tooLong(int64(len(side)))
+		}
+	}
+	before, err := inLines(was, wasType)
+	if err != nil {
+		return nil, false, err
+	}
+	after, err := inLines(now, nowType)
+	if err != nil {
+		return nil, false, err
+	}
+	edits := udiff.Lines(before, after)
 	if len(edits) == 0 {
-		return header, false, nil
+		return fmt.Appendf(nil, "--- %s\n+++ %s\n", from, to), false, nil
 	}
-	diff, err := udiff.ToUnified(from, to, lines[0], edits, diffContext)
+	diff, err := udiff.ToUnified(from, to, before, edits, diffContext)
 	if err != nil {
 		return nil, false, fmt.Errorf("compare: %w", err)
 	}
