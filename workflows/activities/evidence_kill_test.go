@@ -156,10 +156,12 @@ func TestCaptureThenExecute(t *testing.T) {
 			return text("evidence "+path, strings.Repeat("evidence of "+path+"\n", 1000)), nil
 		},
 	}}, filepath.Join(dir, "mutated"), at}
+	executing := *a
+	executing.Runbooks = w.activities(t).Runbooks // Of the version that was approved.
 	in := capture(t, incident.EvidenceBefore)
 	in.Plan.RunbookDigest = rb.Digest
 	if _, there, err := a.Ledger.Get(t.Context(), in.EventID); err == nil && !there {
-		_, err = a.ExecuteAction(t.Context(), run)
+		_, err = executing.ExecuteAction(t.Context(), run)
 		requireError(t, err, incident.ErrTypeDenied, true)
 		require.NoFileExists(t, filepath.Join(dir, "mutated"))
 	}
@@ -167,7 +169,7 @@ func TestCaptureThenExecute(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, m.Items, documents)
 	at.next()
-	_, err = a.ExecuteAction(t.Context(), run)
+	_, err = executing.ExecuteAction(t.Context(), run)
 	require.NoError(t, err)
 	require.FileExists(t, filepath.Join(dir, "mutated"))
 	require.NoError(t, errors.Join(led.Close(), store.Close()))
