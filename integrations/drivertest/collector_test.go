@@ -18,9 +18,13 @@ var badly = map[string]func(ctx context.Context, c *camera, req driver.CollectRe
 	"sound": func(ctx context.Context, c *camera, req driver.CollectRequest) ([]driver.Evidence, error) {
 		return c.sound(ctx, req)
 	},
-	"nothing":   func(context.Context, *camera, driver.CollectRequest) ([]driver.Evidence, error) { return nil, nil },
-	"nameless":  func(context.Context, *camera, driver.CollectRequest) ([]driver.Evidence, error) { return photo("", "seen"), nil },
-	"elsewhere": func(context.Context, *camera, driver.CollectRequest) ([]driver.Evidence, error) { return photo("p", "x"), nil },
+	"nothing": func(context.Context, *camera, driver.CollectRequest) ([]driver.Evidence, error) { return nil, nil },
+	"nameless": func(context.Context, *camera, driver.CollectRequest) ([]driver.Evidence, error) {
+		return photo("", "seen"), nil
+	},
+	"elsewhere": func(context.Context, *camera, driver.CollectRequest) ([]driver.Evidence, error) {
+		return photo("p", "x"), nil
+	},
 	"changes": func(ctx context.Context, c *camera, req driver.CollectRequest) ([]driver.Evidence, error) {
 		*c.Taken++
 		return c.sound(ctx, req)

@@ -91,7 +91,9 @@ func (g *gateway) url(bucket string) string {
 }
 
 // file is where the server keeps a document.
-func (g *gateway) file(digest string) string { return fileOf(filepath.Join(g.buckets, "evidence"), digest) }
+func (g *gateway) file(digest string) string {
+	return fileOf(filepath.Join(g.buckets, "evidence"), digest)
+}
 
 // as makes the SDK of the cloud take the account of a server. Its credentials come from
 // the environment of the process, so that tests that use it are not parallel.
@@ -104,7 +106,6 @@ func (g *gateway) as(t *testing.T, access, secret string) {
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(g.buckets, "none"))
 	t.Setenv("AWS_MAX_ATTEMPTS", "1")
 }
-
 
 // TestS3 shows the store on a real server that speaks S3: what is put is got, once for
 // each content, what was tampered with is found and mended, and what goes wrong is said

@@ -38,6 +38,9 @@ const (
 	maxDocument = 2 << 20
 	// maxDocuments is how many documents of one collector are kept.
 	maxDocuments = 64
+	// maxItems is how many items of a manifest there are before it says that there are
+	// more: it travels with the incident, and a history holds 2 MiB a message.
+	maxItems = 256
 	// maxItemName bounds the name of an item, in runes.
 	maxItemName = 200
 )
@@ -106,7 +109,17 @@ func (a *Activities) capture(ctx context.Context, specs []incident.EvidenceSpec,
 		})
 	}
 	wg.Wait()
-	return slices.Concat(found...)
+	return a.bounded(slices.Concat(found...))
+}
+
+// bounded keeps the first items, and says how many there were.
+func (a *Activities) bounded(items []incident.EvidenceItem) []incident.EvidenceItem {
+	if len(items) <= maxItems {
+		return items
+	}
+	return append(items[:maxItems:maxItems], incident.EvidenceItem{
+		Name: "everything else", Missing: fmt.Sprintf("a manifest lists %d items, and there were %d: have the runbook name fewer things", maxItems, len(items)), At: a.Now().UTC(),
+	})
 }
 
 // errLate means that the budget was used up by others.

@@ -283,6 +283,21 @@ func TestCaptureBoundsWhatItKeeps(t *testing.T) {
 	require.Equal(t, "the collector found 70 documents, of which the first 64 are kept", m.Items[66].Missing)
 }
 
+// TestManifestIsBounded has more documents than a manifest lists.
+func TestManifestIsBounded(t *testing.T) {
+	t.Parallel()
+	many := make([]driver.Evidence, 64)
+	for n := range many {
+		many[n] = driver.Evidence{Name: fmt.Sprintf("pod %d", n), MediaType: "text/plain", Content: fmt.Appendf(nil, "%d", n)}
+	}
+	m, err := gather(t, newWorld(), incident.EvidenceBefore, map[string]func(context.Context, string) ([]driver.Evidence, error){
+		"many": func(context.Context, string) ([]driver.Evidence, error) { return many, nil },
+	}, "many a", "many b", "many c", "many d", "many e")
+	require.NoError(t, err)
+	require.Len(t, m.Items, 257)
+	require.Equal(t, "a manifest lists 256 items, and there were 320: have the runbook name fewer things", m.Items[256].Missing)
+}
+
 // beforeAndAfter captures twice, with what the collectors find on each side.
 func beforeAndAfter(t *testing.T, w *world, before, after []driver.Evidence) incident.Manifest {
 	t.Helper()

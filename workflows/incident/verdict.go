@@ -57,7 +57,7 @@ type EvidenceItem struct {
 	// Note is what else there is to say of it, for people, such as "cut to 2097152
 	// bytes: the document has 9000000".
 	Note string    `json:"note,omitempty"`
-	At      time.Time `json:"at"`
+	At   time.Time `json:"at"`
 }
 
 // EvidencePhase says on which side of the rollback evidence was captured.

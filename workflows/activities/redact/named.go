@@ -21,7 +21,7 @@ var (
 	// onlyPass is a name whose value is a secret unless it counts something, as in
 	// the summary of a test.
 	onlyPass = regexp.MustCompile(`(?:^|\.)pass$`)
-	vagueEnd  = regexp.MustCompile(`(?:` + vagueName + `)$`)
+	vagueEnd = regexp.MustCompile(`(?:` + vagueName + `)$`)
 	// harmlessEnd ends names that only sound like secrets: cursors, and the
 	// names of Kubernetes objects.
 	harmlessEnd = regexp.MustCompile(`(?:page|next|continue|continuation|sync|resume|pull)[_-]?(?:token|secret)$`)
