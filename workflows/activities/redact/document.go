@@ -242,11 +242,15 @@ func secretsInYAML(b []byte) ([]byte, int) {
 	}
 	lines := linesOf(b)
 	var changes []replaced
+	// seen is where the latest mapping ended that was gone through, at that column: one
+	// that says twice what it is is not gone through again.
+	seen, col := -1, -1
 	for i, l := range lines {
-		if !secretKind.Match(b[l.start:l.end]) {
+		if !secretKind.Match(b[l.start:l.end]) || i <= seen && col == column(b, l) {
 			continue
 		}
 		first, last := mapping(b, lines, i)
+		seen, col = last, column(b, l)
 		for at := first; at <= last; at++ {
 			if dataBegins.Match(b[lines[at].start:lines[at].end]) && column(b, lines[at]) == column(b, l) {
 				changes = append(changes, below(b, lines, at)...)
