@@ -147,7 +147,8 @@ type Recorder interface {
 // Collector captures evidence.
 type Collector interface {
 	// Collect captures what the request names. It changes nothing. What could
-	// not be had is an error; the caller records it as missing.
+	// not be had is an error; the caller records it as missing, beside the
+	// documents that are returned with it.
 	Collect(ctx context.Context, req CollectRequest) ([]Evidence, error)
 }
 
@@ -158,6 +159,9 @@ type CollectRequest struct {
 	From, Until time.Time
 	// Params are the collector's own settings, from the runbook.
 	Params map[string]string
+	// Action is what the plan does to this very target; zero when it does nothing
+	// to it.
+	Action incident.Action
 }
 
 // Evidence is one captured document, before redaction.
@@ -165,6 +169,9 @@ type Evidence struct {
 	Name      string
 	MediaType string
 	Content   []byte
+	// From, if not nil, is what Content is compared with: the difference of both is
+	// what is kept, redacted on both sides before.
+	From []byte
 }
 
 // Probe measures. It returns every series the query yields: that there is

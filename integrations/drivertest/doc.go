@@ -31,5 +31,9 @@
 // connection at every point in turn, and counts effects in the target's own
 // history. It trusts nothing that the driver says about itself.
 //
+// Collectors that bear the name of a kind are tried by law 9. All others have laws and
+// cases of their own, a CollectorCase each: see RunCollectors. A collector without one
+// fails.
+//
 // It refuses to skip. Only tests import it.
 package drivertest

@@ -2,7 +2,7 @@
 // is rolled back by a program that speaks JSON on its standard input and output.
 //
 // It registers the system type "exec" and, for whatever the program knows by a
-// path, the inverse and the change source "exec".
+// path, the inverse and the change source "exec", and the collector "exec.collect".
 //
 // # Protocol
 //
@@ -24,6 +24,7 @@
 //	observe   "observation"   in which state is the target? Changes nothing.
 //	apply     "receipt"       go from "from" to "to" in one compare-and-set, or do nothing.
 //	changes   "changes"       what changed between two moments? Changes nothing. Optional.
+//	collect   "evidence"      what is worth keeping before it is lost? Changes nothing. Optional.
 //
 // A state is a revision in the target's own history, a digest over the content
 // and a label, never the content. Two states with one digest are one state. The

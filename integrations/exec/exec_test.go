@@ -588,6 +588,10 @@ func TestSchema(t *testing.T) {
 		{"apply", question{Verb: verbApply, Path: "p", Action: keyed}, true},
 		{"apply without a key", question{Verb: verbApply, Path: "p", Action: action}, false},
 		{"changes", question{Verb: verbChanges, Path: "p", Window: &windowOf{Since: time.Now().UTC(), Until: time.Now().UTC()}}, true},
+		{"collect", question{Verb: verbCollect, Path: "p", Window: &windowOf{Since: time.Now().UTC(), Until: time.Now().UTC()}, Params: map[string]string{"a": "b"}}, true},
+		{"collect without a window", question{Verb: verbCollect, Path: "p"}, false},
+		{"changes with settings", question{Verb: verbChanges, Path: "p", Window: &windowOf{Since: time.Now().UTC(), Until: time.Now().UTC()}, Params: map[string]string{"a": "b"}}, false},
+		{"observe with settings", question{Verb: verbObserve, Path: "p", Action: action, Params: map[string]string{"a": "b"}}, false},
 		{"unknown verb", question{Verb: "destroy", Path: "p"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

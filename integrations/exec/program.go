@@ -67,41 +67,47 @@ func (p *program) Reach(ctx context.Context) error {
 // that there was no answer to the question; whether there was an effect is not
 // known then.
 func (p *program) ask(ctx context.Context, q question) (answer, error) {
+	a, _, err := p.asked(ctx, q)
+	return a, err
+}
+
+// asked is ask with the secrets of the program's environment, which no answer may hold.
+func (p *program) asked(ctx context.Context, q question) (answer, []string, error) {
 	id := make([]byte, idBytes)
 	_, _ = rand.Read(id) // It never fails: see crypto/rand.
 	q.Protocol, q.ID, q.System = Protocol, hex.EncodeToString(id), p.name
 	body, err := json.Marshal(q)
 	if err != nil {
-		return answer{}, fmt.Errorf("encode question: %w", err)
+		return answer{}, nil, fmt.Errorf("encode question: %w", err)
 	}
 	select {
 	case p.slots <- struct{}{}:
 		defer func() { <-p.slots }()
 	case <-ctx.Done():
-		return answer{}, context.Cause(ctx)
+		return answer{}, nil, context.Cause(ctx)
 	}
 	if err := p.fit(); err != nil {
-		return answer{}, err
+		return answer{}, nil, err
 	}
 	variables, secrets, err := p.settings.environment()
 	if err != nil {
-		return answer{}, err
+		return answer{}, nil, err
 	}
 	said, err := run(ctx, command{
 		path: p.settings.Program, args: p.settings.Args, directory: p.settings.Directory,
 		environment: variables, input: append(body, '\n'), timeout: p.settings.Timeout,
 	})
 	if err != nil {
-		return answer{}, err
+		return answer{}, nil, err
 	}
 	a, err := decode(said, q)
 	if err != nil {
-		return answer{}, err
+		return answer{}, nil, err
 	}
 	if leaks(said, a, secrets) {
-		return answer{}, violation("the answer holds a secret of the program's environment")
+		return answer{}, nil, violation("the answer holds a secret of the program's environment")
 	}
-	return a, a.Error.asError()
+	return a, secrets, a.Error.asError()
 }
 
 // fit reports what keeps the executable from being run.

@@ -52,6 +52,7 @@ const (
 	verbObserve verb = "observe"
 	verbApply   verb = "apply"
 	verbChanges verb = "changes"
+	verbCollect verb = "collect"
 )
 
 // question is what a program reads.
@@ -64,6 +65,8 @@ type question struct {
 	Plan     *planOf   `json:"plan,omitempty"`
 	Action   *actionOf `json:"action,omitempty"`
 	Window   *windowOf `json:"window,omitempty"`
+	// Params are the settings of "collect", from the runbook.
+	Params map[string]string `json:"params,omitempty"`
 }
 
 // planOf is the request of "plan": one of both is set.
@@ -80,7 +83,7 @@ type actionOf struct {
 	Key  string         `json:"key,omitempty"`
 }
 
-// windowOf is the window of "changes", both ends inclusive.
+// windowOf is the window of "changes" and "collect", both ends inclusive.
 type windowOf struct {
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
@@ -96,6 +99,7 @@ type answer struct {
 	Observation *observation `json:"observation,omitempty"`
 	Receipt     *receipt     `json:"receipt,omitempty"`
 	Changes     *[]change    `json:"changes,omitempty"`
+	Evidence    *[]document  `json:"evidence,omitempty"`
 }
 
 // about is who a program is.
@@ -156,6 +160,14 @@ type change struct {
 	To      string    `json:"to,omitempty"`
 	Summary string    `json:"summary,omitempty"`
 	URL     string    `json:"url,omitempty"`
+}
+
+// document is one document that a program captured: one of text and base64.
+type document struct {
+	Name      string `json:"name"`
+	MediaType string `json:"media_type"`
+	Text      string `json:"text,omitempty"`
+	Base64    string `json:"base64,omitempty"`
 }
 
 // refusal is an error of a program.
@@ -243,7 +255,7 @@ func decode(said []byte, q question) (answer, error) {
 	}
 	member := map[verb]bool{
 		verbAbout: a.About != nil, verbPlan: a.Plan != nil, verbObserve: a.Observation != nil,
-		verbApply: a.Receipt != nil, verbChanges: a.Changes != nil,
+		verbApply: a.Receipt != nil, verbChanges: a.Changes != nil, verbCollect: a.Evidence != nil,
 	}
 	if a.Error == nil && !member[q.Verb] {
 		return answer{}, violation("the answer is to another verb")

@@ -5,6 +5,9 @@
 // Secrets beside them, one a revision, which Helm numbers and never changes but for
 // their status.
 //
+// The collector "helm.values" captures the history and the values of a release, and how
+// values and manifest differ between two revisions.
+//
 // A state is the manifest of a revision, and its digest is taken over the manifest
 // alone. Going back makes a new revision whose manifest is that of the old one, as
 // "helm rollback" does; so states are compared by digest and never by number.

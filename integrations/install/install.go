@@ -4,6 +4,7 @@ import (
 	_ "github.com/backout/backout/integrations/argo"         // The kind "argo.rollout", on systems of the type "kubernetes".
 	_ "github.com/backout/backout/integrations/caddy"        // The system "caddy" and the kind "route.caddy".
 	_ "github.com/backout/backout/integrations/compensate"   // The system "http" and the kind "http.compensate".
+	_ "github.com/backout/backout/integrations/endpoint"     // The system "endpoint" and the collector "http.probe".
 	_ "github.com/backout/backout/integrations/etcd"         // The system "etcd" and the kind "etcd.key".
 	_ "github.com/backout/backout/integrations/exec"         // The system "exec" and the kind "exec".
 	_ "github.com/backout/backout/integrations/flagger"      // The kind "flagger.canary", on systems of the type "kubernetes".

@@ -18,6 +18,10 @@
 // mirror, a key that is at neither of the two states. Writes are never queued
 // while the connection is down: one that was given up must not arrive later.
 //
+// The collector "nats.stream" captures how much is queued in a stream and how far behind
+// each of its consumers is. It needs to publish $JS.API.STREAM.INFO.<stream> and
+// $JS.API.CONSUMER.LIST.<stream>.
+//
 // "nats.consumer" pauses, resumes and throttles a JetStream consumer in place; it
 // never deletes one and never makes one anew, so that what was acknowledged is not
 // delivered again. JetStream keeps no history of consumers and changes them without

@@ -9,6 +9,11 @@
 //   - "postgres.role": the credential of a role to an absolute version of its
 //     secret, and an end to the sessions that the other one opened.
 //
+// Its collector "postgres.query" answers questions of Backout's own, such as who waits
+// for a lock, counts the rows of tables, or asks the one SELECT of a runbook, in a
+// transaction that can not write. Its credential needs to read what is asked for, and
+// the role pg_monitor to see what others do.
+//
 // A change is made by one message to the server, which holds the comparison, the
 // change and the commit: no lock is ever held while the network is waited for,
 // and a message that is cut has had its whole effect or none. A connection is

@@ -4,35 +4,29 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/backout/backout/integrations/driver"
-	"github.com/backout/backout/workflows/activities/redact"
 	"github.com/backout/backout/workflows/incident"
 )
-
-// evidenceBudget is how long all collectors together may take: evidence must
-// not hold a rollback up for longer than people would wait.
-const evidenceBudget = 20 * time.Second
 
 // evidenceLead is how far before the incident the windows of evidence begin.
 const evidenceLead = 30 * time.Minute
 
 // CaptureEvidence captures what the runbook names, redacts it, stores it by
 // digest and writes the manifest into the ledger. What could not be had is in
-// the manifest with the reason. It fails only when nothing can be recorded.
+// the manifest with the reason. After a rollback the manifest also holds the
+// differences from what was captured before it. It fails only when nothing can
+// be recorded.
+//
+// Killed at any moment and tried again, it captures again: until the manifest is
+// in the ledger nothing is touched, so what is captured then is as true.
 func (a *Activities) CaptureEvidence(ctx context.Context, in EvidenceInput) (incident.Manifest, error) {
 	defer beat(ctx)()
 	m := incident.Manifest{Rollback: in.Rollback, Phase: in.Phase}
-	var was incident.Manifest
-	if _, there, err := a.recorded(ctx, in.EventID, in.Incident, incident.EventEvidence, &was); err != nil {
-		return m, asActivityError(err)
-	} else if there {
-		if was.Rollback != in.Rollback || was.Phase != in.Phase {
-			return m, asActivityError(fmt.Errorf("read %q: %w: it is evidence of something else", in.EventID, driver.ErrInvalid))
-		}
-		return was, nil
+	was, there, err := a.captured(ctx, in.EventID, in, in.Phase)
+	if err != nil || there {
+		return was, asActivityError(err)
 	}
 	rb, err := a.runbook(in.Plan.Runbook, in.Plan.RunbookDigest)
 	if err != nil {
@@ -42,19 +36,16 @@ func (a *Activities) CaptureEvidence(ctx context.Context, in EvidenceInput) (inc
 	if err != nil {
 		return m, asActivityError(err)
 	}
-	slots := make([][]incident.EvidenceItem, len(concrete.Evidence))
-	budget, cancel := context.WithTimeout(ctx, evidenceBudget)
-	defer cancel()
-	var wg sync.WaitGroup
-	for i, spec := range concrete.Evidence {
-		wg.Go(func() { slots[i] = a.captureOne(budget, spec, in) })
-	}
-	wg.Wait()
+	m.Items = a.capture(ctx, concrete.Evidence, in)
 	if err := ctx.Err(); err != nil {
 		return m, asActivityError(fmt.Errorf("capture evidence: %w", err))
 	}
-	for _, s := range slots {
-		m.Items = append(m.Items, s...)
+	if in.Phase == incident.EvidenceAfter {
+		differences, err := a.differences(ctx, in, m.Items)
+		if err != nil {
+			return m, asActivityError(err)
+		}
+		m.Items = append(m.Items, differences...)
 	}
 	listed, err := json.Marshal(m)
 	if err != nil {
@@ -73,33 +64,14 @@ func (a *Activities) CaptureEvidence(ctx context.Context, in EvidenceInput) (inc
 	return m, asActivityError(err)
 }
 
-// captureOne runs one collector; whatever goes wrong is in the items.
-func (a *Activities) captureOne(ctx context.Context, spec incident.EvidenceSpec, in EvidenceInput) []incident.EvidenceItem {
-	name := spec.Collector + " " + spec.Target.String()
-	missing := func(err error) []incident.EvidenceItem {
-		return []incident.EvidenceItem{{Name: name, Collector: spec.Collector, Missing: said(err), At: a.Now().UTC()}}
+// captured is the manifest of a phase as the ledger has it. One of something else
+// is final.
+func (a *Activities) captured(ctx context.Context, id string, in EvidenceInput, phase incident.EvidencePhase) (m incident.Manifest, there bool, err error) {
+	if _, there, err = a.recorded(ctx, id, in.Incident, incident.EventEvidence, &m); err != nil || !there {
+		return incident.Manifest{Rollback: in.Rollback, Phase: phase}, false, err
 	}
-	c, err := a.Systems.Collector(spec.Collector, spec.Target.System)
-	if err != nil {
-		return missing(err)
+	if m.Rollback != in.Rollback || m.Phase != phase {
+		return m, false, fmt.Errorf("read %q: %w: it is evidence of something else", id, driver.ErrInvalid)
 	}
-	docs, err := c.Collect(ctx, driver.CollectRequest{
-		Target: spec.Target, From: in.From.Add(-evidenceLead), Until: in.Until, Params: spec.Params,
-	})
-	if err != nil {
-		return missing(err)
-	}
-	if len(docs) == 0 {
-		return missing(fmt.Errorf("the collector found nothing"))
-	}
-	var items []incident.EvidenceItem
-	for _, d := range docs {
-		clean, n := redact.Redact(d.Content)
-		item := incident.EvidenceItem{Name: d.Name, Collector: spec.Collector, MediaType: d.MediaType, Size: int64(len(clean)), Redactions: n, At: a.Now().UTC()}
-		if item.Digest, err = a.Evidence.Put(ctx, clean, d.MediaType); err != nil {
-			item.Digest, item.Missing, item.Size = "", "it was captured and could not be stored: "+said(err), 0
-		}
-		items = append(items, item)
-	}
-	return items
+	return m, true, nil
 }

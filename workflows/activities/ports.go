@@ -27,6 +27,8 @@ type EvidenceStore interface {
 	// Put stores content and returns its digest. Storing it twice is storing
 	// it once.
 	Put(ctx context.Context, content []byte, mediaType string) (digest string, err error)
+	// Get returns the document with a digest, and never one that does not match it.
+	Get(ctx context.Context, digest string) ([]byte, error)
 }
 
 // Channel is where people see an incident: Slack.

@@ -240,6 +240,17 @@ func (s store) Put(ctx context.Context, content []byte, _ string) (digest string
 	return digest, s.w.call(ctx, "put", func() error { s.w.blobs[digest] = slices.Clone(content); return nil })
 }
 
+func (s store) Get(ctx context.Context, digest string) (content []byte, err error) {
+	err = s.w.call(ctx, "read", func() error {
+		var ok bool
+		if content, ok = s.w.blobs[digest]; !ok {
+			return fmt.Errorf("get %s: no such document", digest)
+		}
+		return nil
+	})
+	return content, err
+}
+
 type directory struct{ w *world }
 
 func (d directory) Identify(ctx context.Context, a incident.Actor) (p incident.Person, err error) {

@@ -53,8 +53,11 @@ type EvidenceItem struct {
 	// Redactions counts what was taken out before storage.
 	Redactions int `json:"redactions,omitempty"`
 	// Missing says why it could not be had; empty when it was.
-	Missing string    `json:"missing,omitempty"`
-	At      time.Time `json:"at"`
+	Missing string `json:"missing,omitempty"`
+	// Note is what else there is to say of it, for people, such as "cut to 2097152
+	// bytes: the document has 9000000".
+	Note string    `json:"note,omitempty"`
+	At   time.Time `json:"at"`
 }
 
 // EvidencePhase says on which side of the rollback evidence was captured.

@@ -18,7 +18,10 @@ const vagueName = `key|auth|sig|signature`
 
 var (
 	secretEnd = regexp.MustCompile(`(?:` + secretName + `)$`)
-	vagueEnd  = regexp.MustCompile(`(?:` + vagueName + `)$`)
+	// onlyPass is a name whose value is a secret unless it counts something, as in
+	// the summary of a test.
+	onlyPass = regexp.MustCompile(`(?:^|\.)pass$`)
+	vagueEnd = regexp.MustCompile(`(?:` + vagueName + `)$`)
 	// harmlessEnd ends names that only sound like secrets: cursors, and the
 	// names of Kubernetes objects.
 	harmlessEnd = regexp.MustCompile(`(?:page|next|continue|continuation|sync|resume|pull)[_-]?(?:token|secret)$`)
@@ -65,6 +68,9 @@ func redactValues(b []byte, n int, next func(b []byte, at int) (found, bool)) ([
 		}
 		what := secretEnd.Find(name)
 		only := func([]byte) bool { return true }
+		if what == nil {
+			what, only = onlyPass.Find(name), looksChosen
+		}
 		if what == nil {
 			what, only = vagueEnd.Find(name), looksRandom
 		}
@@ -196,6 +202,16 @@ const (
 	randomLength = 20
 	randomBits   = 3.5
 )
+
+// shortestChosen is the shortest value that is taken for a password by a vague name,
+// in bytes.
+const shortestChosen = 6
+
+// looksChosen reports whether a value may be a password and no count.
+func looksChosen(v []byte) bool {
+	first, _, _ := bytes.Cut(v, []byte(" "))
+	return len(v) >= shortestChosen && len(bytes.Trim(first, "0123456789.,%")) > 0
+}
 
 // looksRandom reports whether a value is one run of at least three kinds of
 // characters without much repetition.

@@ -161,6 +161,9 @@ func TestRedactLeavesWhatExplains(t *testing.T) {
 		{"kubectl describe reference", "      DB_PASSWORD:  <set to the key 'password' in secret 'db'>  Optional: false"},
 		{"reference to a secret store", "secret: arn:aws:secretsmanager:eu-central-1:123456789012:secret:db-AbCdEf"},
 		{"file names", "password_file: /run/secrets/db\nbearer_token_file=/run/token\nprivate_key: /etc/tls/tls.key"},
+		{"counts of passes", "pass: 1234567 fail: 0\nall.pass=100.00%"},
+		{"prose about passwords", "the password is required, and the passcode was wrong"},
+		{"prices", "costs $1$ or $5$ each"},
 		{"counts of tokens", "max_tokens=4096 tokens: 512 token_bucket_size=10"},
 		{"cursor", `{"next_page_token":"CAESBgoEb3JkZXI","pageToken":"abc123"}`},
 		{"pull secret", "imagePullSecret: regcred"},
@@ -184,6 +187,65 @@ func TestRedactLeavesWhatExplains(t *testing.T) {
 			require.Zero(t, n)
 		})
 	}
+}
+
+// TestDocumentLeavesWhatExplains shows that the awareness of Kubernetes Secrets takes
+// nothing but their values.
+func TestDocumentLeavesWhatExplains(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, mediaType, in string }{
+		{"ConfigMap in JSON", "application/json", `{"kind":"ConfigMap","data":{"color":"red","limits":"Secret"}}`},
+		{"ConfigMap in YAML", "application/yaml", "kind: ConfigMap\ndata:\n  color: red\n---\nkind: Secret\ntype: Opaque\n"},
+		{"reference to a Secret", "application/json", `{"kind":"Pod","spec":{"volumes":[{"secret":{"secretName":"db"}}]},"ref":{"kind":"Secret","name":"db"}}`},
+		{"owner that is a Secret in YAML", "application/yaml", "data:\n  color: red\nownerReferences:\n- kind: Secret\n  name: db\n"},
+		{"data beside a Secret in a list", "application/yaml", "- kind: Secret\n  type: Opaque\n- kind: ConfigMap\n  data:\n    color: red\n"},
+		{"kind that is no text", "application/json", `{"kind":["Secret"],"data":{"color":"red"}}`},
+		{"no JSON at all", "application/json", `{"kind":"Secret", and then prose with data`},
+		{"deep JSON", "application/json", strings.Repeat("[", 100_000) + `"Secret"`},
+		{"numbers in JSON", "application/json", `{"kind":"Secretary","data":{"count":1e3,"big":12345678901234567890}}`},
+		{"stack trace", "text/plain", "panic: runtime error: index out of range [5] with length 3\n\ngoroutine 1 [running]:\nmain.main()\n\t/src/main.go:42 +0x1d"},
+		{"Java stack trace", "text/plain", "java.sql.SQLException: Connection refused\n\tat com.shop.Checkout.pay(Checkout.java:17)\nCaused by: java.net.ConnectException"},
+		{"binary", "application/octet-stream", "\x00\xff\xfe{Secret\x00"},
+		{"PromQL answer", "application/json", `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"pod":"checkout-7d9f8c6b5d-x2x4q"},"values":[[1767225600,"0.25"]]}]}}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			out, n := redact.Document([]byte(tt.in), tt.mediaType)
+			require.Equal(t, tt.in, string(out))
+			require.Zero(t, n)
+		})
+	}
+}
+
+// TestDocumentKeepsKeysAndLengths shows what is left of a Kubernetes Secret.
+func TestDocumentKeepsKeysAndLengths(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, in, want string }{
+		{"JSON", `{"kind": "Secret", "data": {"a": "QUJD", "b": ""}, "type": "Opaque"}`, `{"kind": "Secret", "data": {"a": "[redacted:secret_data/4]", "b": ""}, "type": "Opaque"}`},
+		{"JSON in a log", `level=debug obj={"data":{"a":"QUJD"},"kind":"Secret"}` + "\n", `level=debug obj={"data":{"a":"[redacted:secret_data/4]"},"kind":"Secret"}` + "\n"},
+		{"JSON in JSON", `{"a":"{\"stringData\":{\"x\":\"yy\"},\"kind\":\"Secret\"}"}`, `{"a":"{\"stringData\":{\"x\":\"[redacted:secret_data/2]\"},\"kind\":\"Secret\"}"}`},
+		{"YAML", "kind: Secret\ndata:\n  a: QUJD\n  b: \"\"\ntype: Opaque\n", "kind: Secret\ndata:\n  a: \"[redacted:secret_data/4]\"\n  b: \"\"\ntype: Opaque\n"},
+		{"YAML block", "data:\n  a: |-\n    QUJD\n    REVG\n  b: eA==\nkind: Secret\n", "data:\n  a: \"[redacted:secret_data/10]\"\n  b: \"[redacted:secret_data/4]\"\nkind: Secret\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			out, n := redact.Document([]byte(tt.in), "text/plain")
+			require.Equal(t, tt.want, string(out))
+			require.Positive(t, n)
+		})
+	}
+}
+
+func FuzzDocument(f *testing.F) {
+	for _, c := range canaries() {
+		f.Add([]byte(c.document), c.mediaType)
+	}
+	f.Fuzz(func(t *testing.T, in []byte, mediaType string) {
+		once, n := redact.Document(in, mediaType)
+		if n == 0 {
+			require.Equal(t, string(in), string(once))
+		}
+	})
 }
 
 func TestRedactKeepsJSONStrings(t *testing.T) {

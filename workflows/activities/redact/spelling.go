@@ -136,6 +136,9 @@ var spellings = []spelling{
 	// "ENCRYPTED PRIVATE".
 	token("private_key", `LS0tLS1CRUdJTi(?:BSU0EgUFJJVkFUR|BQUklWQVRFIEtFW|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVE|BFTkNSWVBURUQgUFJJVkFUR)[A-Za-z0-9+/=]*`, "LS0tLS1CRUdJTi"),
 
+	place("private_key", `private-lines:[ \t]*[0-9]+[ \t]*\r?\n([^\[][\s\S]*?)\r?\nprivate-mac:`, "private-lines:"),
+	token("age_key", `AGE-SECRET-KEY-1[A-Z0-9]{50,}`, "AGE-SECRET-KEY-1"),
+
 	token("aws_access_key", `A[KSBC][IC]A[A-Z0-9]{16}\b`, "AKIA", "ASIA", "ABIA", "ACCA"),
 	token("github_token", `gh[pousr]_[A-Za-z0-9]{30,255}\b`, "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
 	token("github_token", `github_pat_[A-Za-z0-9_]{22,255}`, "github_pat_"),
@@ -159,12 +162,30 @@ var spellings = []spelling{
 	token("grafana_token", `gl(?:sa|c)_[A-Za-z0-9+/=_]{20,}`, "glsa_", "glc_"),
 	token("model_api_key", `sk-[A-Za-z0-9_-]{32,}`, "sk-"),
 	token("launchdarkly_key", `(?:sdk|api|mob)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`, "sdk-", "api-", "mob-"),
+	token("huggingface_token", `hf_[A-Za-z0-9]{30,}\b`, "hf_"),
+	token("shopify_token", `shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}\b`, "shpat_", "shpca_", "shppa_", "shpss_"),
+	token("databricks_token", `dapi[0-9a-f]{32}(?:-[0-9])?\b`, "dapi"),
+	token("newrelic_key", `NRAK-[A-Z0-9]{27}\b`, "NRAK-"),
+	token("postman_key", `PMAK-[0-9a-f]{24}-[0-9a-f]{34}\b`, "PMAK-"),
+	token("linear_key", `lin_api_[A-Za-z0-9]{40}\b`, "lin_api_"),
+	token("doppler_token", `dp\.(?:ct|pt|st|sa|scim|audit)\.[A-Za-z0-9_.-]{40,}`, "dp."),
+	token("planetscale_token", `pscale_(?:tkn|pw|oauth)_[A-Za-z0-9_.=-]{32,}`, "pscale_"),
+	token("atlassian_token", `ATATT3[A-Za-z0-9_=-]{100,}`, "ATATT3"),
+	token("flyio_token", `fo1_[A-Za-z0-9_-]{40,}`, "fo1_"),
+	place("telegram_token", `/bot([0-9]{6,12}:[A-Za-z0-9_-]{30,})`, "/bot"),
+	place("discord_webhook", `/api/webhooks/[0-9]+/([A-Za-z0-9_-]{20,})`, "/api/webhooks/"),
 	token("nats_seed", `S[AUONCX][A-Z2-7]{56}\b`, "SA", "SU", "SO", "SN", "SC", "SX"),
 	token("jwt", `eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}`, "eyJ"),
 
 	place("authorization", `authorization`+header+`(?:bearer|basic|token|digest|negotiate|apikey|aws4-hmac-sha256|geniekey)\s+([^"'\\\r\n\[\]]+)`, "authorization"),
 	place("authorization", `authorization`+header+`([^\s"'\\\[\]{}]{8,})`, "authorization").and(notScheme),
 	place("bearer_token", `bearer\s+([A-Za-z0-9._~+/=-]{12,})`, "bearer").apart().and(looksIssued),
+	place("password_verifier", `scram-sha-(?:1|256|512)\$([0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+)`, "scram-sha-").apart(),
+	token("password_hash", `\$2[abxy]\$[0-9]{2}\$[./A-Za-z0-9]{53}`, "$2a$", "$2b$", "$2x$", "$2y$"),
+	token("password_hash", `\$argon2(?:id|i|d)\$[A-Za-z0-9+/=$,]{20,}`, "$argon2"),
+	token("password_hash", `\$(?:[156]|y|7|gy)\$[./A-Za-z0-9$=]{20,}`, "$1$", "$5$", "$6$", "$y$", "$7$", "$gy$"),
+	place("password", `pass(?:word|phrase|code)\s+(?:is|was)\s+["']?([^\s"'\\]{6,}[^\s"'\\.,;])`, "pass").apart().and(looksIssued),
+
 	place("cookie", `set-cookie`+header+`[^\s=;"']+=([^\s;"'\\\[\]]+)`, "set-cookie"),
 	place("cookies", `cookie`+header+`([^\s=;"'\[\]]+=[^"'\\\r\n\[\]]+)`, "cookie").apart(),
 

@@ -154,7 +154,7 @@ func (h hostile) spoil() func(a document) {
 		return func(a document) { a["protocol"] = "backout.exec/v2" }
 	case "other-verb":
 		return func(a document) {
-			for _, member := range []string{"plan", "observation", "receipt", "changes"} {
+			for _, member := range []string{"plan", "observation", "receipt", "changes", "evidence"} {
 				delete(a, member)
 			}
 			a["about"] = document{"name": "hostile", "version": "0", "verbs": []string{}}
@@ -179,14 +179,14 @@ func (h hostile) spoil() func(a document) {
 		return inState(func(s document) { s["label"] = base64.StdEncoding.EncodeToString([]byte(h.secret)) })
 	case "error-with-secret":
 		return func(a document) {
-			for _, member := range []string{"plan", "observation", "receipt", "changes"} {
+			for _, member := range []string{"plan", "observation", "receipt", "changes", "evidence"} {
 				delete(a, member)
 			}
 			a["error"] = document{"code": "denied", "reason": h.secret}
 		}
 	case "unknown-code":
 		return func(a document) {
-			for _, member := range []string{"plan", "observation", "receipt", "changes"} {
+			for _, member := range []string{"plan", "observation", "receipt", "changes", "evidence"} {
 				delete(a, member)
 			}
 			a["error"] = document{"code": "fine", "reason": ""}
@@ -229,6 +229,30 @@ func (h hostile) present() state {
 	return bad
 }
 
+// collect is what it captured.
+func (h hostile) collect() []document {
+	doc := document{"name": "state", "media_type": "text/plain", "text": "as the file says"}
+	switch h.mode {
+	case "collects-its-secret":
+		doc["text"] = "the token is " + h.secret
+	case "collects-its-secret-encoded":
+		delete(doc, "text")
+		doc["base64"] = base64.StdEncoding.EncodeToString([]byte("the token is " + h.secret))
+	case "collects-no-base64":
+		delete(doc, "text")
+		doc["base64"] = "abc"
+	case "collects-twice":
+		doc["base64"] = "YQ=="
+	case "collects-a-page":
+		doc["media_type"] = "text/html; a=\"b\""
+	case "collects-nothing":
+		return []document{}
+	case "collects-without-end":
+		doc["text"] = strings.Repeat("x", 2<<20)
+	}
+	return []document{doc}
+}
+
 // answer writes an answer, or what is left of it.
 func (h hostile) answer(spoil func(a document)) {
 	a := document{"protocol": h.question.Protocol, "id": h.question.ID}
@@ -254,6 +278,8 @@ func (h hostile) answer(spoil func(a document)) {
 		a["receipt"] = h.apply()
 	case "changes":
 		a["changes"] = []document{{"id": "1", "at": "2020-01-01T00:00:00Z"}}
+	case "collect":
+		a["evidence"] = h.collect()
 	}
 	if spoil != nil {
 		spoil(a)

@@ -15,6 +15,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -83,6 +85,7 @@ type question struct {
 		Since time.Time `json:"since"`
 		Until time.Time `json:"until"`
 	} `json:"window"`
+	Params map[string]string `json:"params"`
 }
 
 type state struct {
@@ -111,7 +114,7 @@ func answer(dir, token string, q question) (member string, value any, err error)
 		if _, err := rights(dir, token); err != nil {
 			return "", nil, err
 		}
-		return "about", map[string]any{"name": "release pointers", "version": "1.0.0", "verbs": []string{"about", "plan", "observe", "apply", "changes"}}, nil
+		return "about", map[string]any{"name": "release pointers", "version": "1.0.0", "verbs": []string{"about", "plan", "observe", "apply", "changes", "collect"}}, nil
 	}
 	write, err := rights(dir, token)
 	if err != nil {
@@ -137,6 +140,9 @@ func answer(dir, token string, q question) (member string, value any, err error)
 	case "changes":
 		value, err := p.changes(q)
 		return "changes", value, err
+	case "collect":
+		value, err := p.collect(q)
+		return "evidence", value, err
 	}
 	return "", nil, refusal{"invalid", "the verb is not known"}
 }
@@ -359,6 +365,31 @@ func (p pointer) replace(r releases) error {
 		return err
 	}
 	return os.Rename(next, p.path)
+}
+
+// collect shows the releases up to the end of the window, and the file itself where the
+// setting "raw" is "yes".
+func (p pointer) collect(q question) (any, error) {
+	r, err := p.read()
+	if err != nil {
+		return nil, err
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "service %s\n", p.service)
+	for _, e := range r.Releases {
+		if !e.At.After(q.Window.Until) {
+			fmt.Fprintf(&text, "%s\n", e.detail())
+		}
+	}
+	docs := []map[string]any{{"name": "releases", "media_type": "text/plain", "text": text.String()}}
+	if q.Params["raw"] == "yes" {
+		content, err := os.ReadFile(p.path)
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, map[string]any{"name": "pointer", "media_type": "application/json", "base64": base64.StdEncoding.EncodeToString(content)})
+	}
+	return docs, nil
 }
 
 // changes lists the releases in a window of time.
