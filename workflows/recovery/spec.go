@@ -67,6 +67,10 @@ func checkSLI(spec incident.RecoverySpec, s incident.SLI) error {
 		return fmt.Errorf("min_traffic %v must be between 0 and 1", s.MinTraffic)
 	case s.Traffic == "" && s.MinTraffic != 0:
 		return fmt.Errorf("min_traffic needs a traffic query")
+	case (s.Bad == "") != (s.Total == ""):
+		return fmt.Errorf("the queries of bad and of all events need each other")
+	case s.Bad != "" && (s.Unit != unitRatio || s.Objective.Bound <= 0 || s.Objective.Bound >= 1):
+		return fmt.Errorf("queries of events need the unit %s and a bound between 0 and 1", unitRatio)
 	case s.MinPoints <= 0:
 		return fmt.Errorf("min_points must be above zero, is %d", s.MinPoints)
 	}
