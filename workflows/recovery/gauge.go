@@ -91,37 +91,53 @@ func (j sliJudge) margin(base []float64) float64 {
 }
 
 // compare sets the windows against the baseline. Only worse counts: a signal
-// that is better than its baseline agrees with it.
+// that is better than its baseline agrees with it. One window that is surely worse
+// decides; else one that may be.
 func (j sliJudge) compare(all []float64, windows []window) (incident.Verdict, string) {
+	verdict, reason := incident.VerdictRecovered, ""
 	for _, w := range windows {
-		base := recent(all, len(w.values))
-		was, margin := median(base), j.margin(base)
-		is := median(w.values)
-		own := j.placebos(all, len(w.values))
-		moved := j.worseBy(is, was)
-		if moved <= max(margin, own.usual()) {
-			continue
+		switch v, why := j.moved(all, w); {
+		case v == incident.VerdictNotRecovered:
+			return v, why
+		case v == incident.VerdictUnknown && reason == "":
+			verdict, reason = v, why
 		}
-		text := fmt.Sprintf("The median over the %s window of %s is %s, and it was %s before the change; %s is the most that agrees",
-			w.name, span(w.length), j.value(is), j.value(was), j.value(j.away(was, max(margin, own.usual()))))
-		shifted := make([]float64, len(w.values))
-		for i, v := range w.values {
-			shifted[i] = j.worseBy(v, 0) - min(margin, moved)
-		}
-		reference := make([]float64, len(base))
-		for i, v := range base {
-			reference[i] = j.worseBy(v, 0)
-		}
-		p := greater(shifted, reference, correlationTime(base))
-		switch {
-		case moved <= own.most():
-			return incident.VerdictUnknown, fmt.Sprintf("%s, but it may be noise: before the change it moved by up to %s of itself (p = %s).", text, j.value(own.most()), number(p))
-		case -math.Log(p) < j.enoughToBlame(w.length):
-			return incident.VerdictUnknown, fmt.Sprintf("%s, but it may be noise (p = %s).", text, number(p))
-		}
+	}
+	return verdict, reason
+}
+
+// moved compares the level of one window.
+func (j sliJudge) moved(all []float64, w window) (incident.Verdict, string) {
+	base := recent(all, len(w.values))
+	was, is, margin := median(base), median(w.values), j.margin(base)
+	own := j.placebos(all, len(w.values))
+	by := j.worseBy(is, was)
+	if by <= max(margin, own.usual()) {
+		return incident.VerdictRecovered, ""
+	}
+	text := fmt.Sprintf("The median over the %s window of %s is %s, and it was %s before the change; %s is the most that agrees",
+		w.name, span(w.length), j.value(is), j.value(was), j.value(j.away(was, max(margin, own.usual()))))
+	// With its trend, which is memory too.
+	memory := correlationTime(all)
+	then, before := j.worseThan(w.values, min(margin, by)), j.worseThan(base, 0)
+	p := min(1, 2*min(greater(then, before, memory), higher(then, before, memory)))
+	switch {
+	case by <= own.most():
+		return incident.VerdictUnknown, fmt.Sprintf("%s, but it may be noise: before the change it moved by up to %s by itself (p = %s).", text, j.value(own.most()), number(p))
+	case -math.Log(p) < j.enoughToBlame(w.length):
+		return incident.VerdictUnknown, fmt.Sprintf("%s, but it may be noise (p = %s).", text, number(p))
+	default:
 		return incident.VerdictNotRecovered, fmt.Sprintf("%s (p = %s).", text, number(p))
 	}
-	return incident.VerdictRecovered, ""
+}
+
+// worseThan turns values so that more is worse, and makes them better by a margin.
+func (j sliJudge) worseThan(values []float64, margin float64) []float64 {
+	out := make([]float64, len(values))
+	for i, v := range values {
+		out[i] = j.worseBy(v, 0) - margin
+	}
+	return out
 }
 
 // spread compares the tails: a signal can be worse for many of its samples though
@@ -137,7 +153,7 @@ func (j sliJudge) spread(all []float64, w window) (incident.Verdict, string) {
 	if share <= max(1-metShare, own.mostHigh()) {
 		return incident.VerdictRecovered, ""
 	}
-	time := correlationTime(base)
+	time := correlationTime(all)
 	before := j.shareBeyond(base, mark)
 	usual := max(tally{bad: before * m, all: m}.scaled(time).atMost(errorBound), own.mostHigh(), 1-highShare)
 	p := tally{bad: share * n, all: n}.scaled(time).tail(usual)
@@ -158,40 +174,40 @@ func (j sliJudge) spread(all []float64, w window) (incident.Verdict, string) {
 // that its mean does not stray so far from the bound by chance. Without an
 // objective the baseline's high mark is the bound. It says what is missing.
 func (j sliJudge) settled(base []float64) string {
+	after := j.m.Signal.After[0]
 	bound := j.sli.Objective.Bound
 	if j.free {
-		bound = j.highMark(recent(base, len(base)))
+		n := len(sample(after, j.queries.After).values)
+		bound = j.away(j.highMark(recent(base, n)), j.placebos(base, n).usual())
 	}
-	memory := correlationTime(base)
-	_, usual := meanAndVariance(base)
-	best, missing := math.Inf(-1), 0.0
+	memory := correlationTime(withoutTrend(base))
+	_, usual := meanAndVariance(withoutTrend(base))
+	best, missing, have := math.Inf(-1), 0.0, 0.0
 	for _, b := range j.begins() {
-		s := sample(j.m.Signal.After[0], Range{From: b.at, Until: j.queries.Counted.Until, Step: j.spec.Step})
+		s := sample(after, Range{From: b.at, Until: j.queries.Counted.Until, Step: j.spec.Step})
 		n := float64(len(s.values))
 		if n == 0 {
 			continue
 		}
-		signs := tally{all: n}
-		for _, v := range s.values {
-			if j.worseBy(v, bound) >= 0 {
-				signs.bad++
-			}
-		}
+		signs := tally{bad: j.shareBeyond(s.values, bound) * n, all: n}
 		is, variance := meanAndVariance(s.values)
-		evidence := max(
-			signs.scaled(memory).below(violatedShare),
-			-math.Log(max(strays(j.worseBy(bound, is), max(usual, variance), n, memory), smallestChance)),
-		) - math.Log(2)
+		away, variance := j.worseBy(bound, is), max(usual, variance)
+		chance := strays(away, variance, n, memory)
+		if j.once && variance > 0 {
+			// Who looks once may use the sharper test.
+			chance = min(chance, studentTail(away/math.Sqrt(variance*max(memory/n, 1/n)), float64(len(base))/memory-1))
+		}
+		evidence := max(signs.scaled(memory).below(violatedShare), -math.Log(max(chance, smallestChance))) - math.Log(2)
 		if evidence >= b.enough {
 			return ""
 		}
 		if gap := evidence - b.enough; gap > best {
-			best = gap
+			best, have = gap, n/memory
 			// A sample on the right side brings at most the logarithm of two.
 			missing = math.Ceil(-gap * memory / math.Ln2)
 		}
 	}
-	text := fmt.Sprintf("All looks well, but the samples are too few to be sure: they are worth %s independent ones, and some %s more are needed", number(math.Round(10*float64(len(sample(j.m.Signal.After[0], j.queries.Counted).values))/memory)/10), number(max(1, missing)))
+	text := fmt.Sprintf("All looks well, but the samples are too few to be sure: they are worth %s independent ones, and some %s more are needed", number(math.Round(10*have)/10), number(max(1, missing)))
 	if j.once {
 		return text + "."
 	}

@@ -75,7 +75,7 @@ func Judge(spec incident.RecoverySpec, in Input) incident.RecoveryResult {
 	queries := Windows(spec, in.Times)
 	result.Verdict = incident.VerdictRecovered
 	for _, sli := range spec.SLIs {
-		r := judgeSLI(spec, sli, queries, in)
+		r := judgeSLI(sliJudge{spec: spec, sli: sli, queries: queries}, in)
 		result.SLIs = append(result.SLIs, r)
 		if rank(r.Verdict) > rank(result.Verdict) || result.Reason == "" {
 			result.Verdict = r.Verdict
@@ -112,10 +112,12 @@ type sliJudge struct {
 	// once says that nobody looks again, free that there is no objective and the
 	// baseline alone is the measure.
 	once, free bool
+	// sides is how many directions are asked about; zero is one.
+	sides int
 }
 
-func judgeSLI(spec incident.RecoverySpec, sli incident.SLI, q Queries, in Input) incident.SLIResult {
-	j := sliJudge{spec: spec, sli: sli, queries: q}
+func judgeSLI(j sliJudge, in Input) incident.SLIResult {
+	spec, sli, q := j.spec, j.sli, j.queries
 	j.short = Range{From: latest(q.After.From, q.After.Until.Add(-spec.Short)), Until: q.After.Until, Step: spec.Step}
 	r := incident.SLIResult{
 		Name: sli.Name, Unit: sli.Unit, Query: sli.Query,
@@ -188,8 +190,13 @@ func (j sliJudge) verdict(t Times) (incident.Verdict, string) {
 	if noBase != "" {
 		return unknown, noBase
 	}
-	if v, why := j.compare(base, []window{lately, whole}); v != good {
-		return v, why
+	level, why := j.compare(base, []window{lately, whole})
+	tails, also := j.spread(base, whole)
+	switch {
+	case level == bad:
+		return bad, why
+	case tails == bad:
+		return bad, also
 	}
 	for _, w := range []window{lately, whole} {
 		if share := j.badShare(w.values); share > 1-metShare {
@@ -197,8 +204,11 @@ func (j sliJudge) verdict(t Times) (incident.Verdict, string) {
 				percent(share), w.name, span(w.length), j.objective())
 		}
 	}
-	if v, why := j.spread(base, whole); v != good {
-		return v, why
+	if level != good {
+		return level, why
+	}
+	if tails != good {
+		return tails, also
 	}
 	if why := j.settled(base); why != "" {
 		return unknown, why

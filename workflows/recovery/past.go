@@ -13,16 +13,16 @@ const (
 	pastParts = 5
 	// recentWindows is how many windows the samples before a window go back that
 	// it is compared with.
-	recentWindows = 3
+	recentWindows = 5
 	// recentPoints is how many samples these are at least, if there are that many.
-	recentPoints = 60
+	recentPoints = 120
 	// fewestPoints is the shortest window that is worth a look into the past.
 	fewestPoints = 3
 	// mostPlacebos bounds the work.
 	mostPlacebos = 200
 	// usualShare is the share of placebos up to whose movement a signal moves as
 	// usual.
-	usualShare = 0.75
+	usualShare = 0.9
 	// highShare is the quantile of a window that only few of its samples exceed.
 	highShare = 0.95
 )
@@ -32,7 +32,7 @@ const (
 // They carry whatever makes this signal differ from textbook noise: seasons,
 // trends, bursts, memory.
 type past struct {
-	// moves are the distances of the medians, and highs the shares of samples
+	// moves are by how much the medians got worse, and highs the shares of samples
 	// beyond the high mark, in rising order.
 	moves, highs []float64
 	// windows is how many of them do not overlap. Zero: the baseline is too short
@@ -63,7 +63,7 @@ func (j sliJudge) placebos(base []float64, window int) past {
 	stride := max(1, window/3, (len(base)-first)/mostPlacebos)
 	for at := first; at+window <= len(base); at += stride {
 		before, then := recent(base[:at], window), base[at:at+window]
-		p.moves = append(p.moves, abs(median(then)-median(before)))
+		p.moves = append(p.moves, j.worseBy(median(then), median(before)))
 		p.highs = append(p.highs, j.shareBeyond(then, j.highMark(before)))
 	}
 	slices.Sort(p.moves)
@@ -76,7 +76,7 @@ func (p past) usual() float64 {
 	if p.windows == 0 {
 		return 0
 	}
-	return quantile(p.moves, usualShare)
+	return max(0, quantile(p.moves, usualShare))
 }
 
 // most is the largest movement of the past.
