@@ -119,7 +119,13 @@ func (j sliJudge) eventsVerdict(why string) (incident.Verdict, string) {
 		harmless = min(1, base.atMost(errorBound/4)+j.tolerance()*max(base.ratio(), floor))
 		least = (1 + max(j.tolerance(), material)) * max(base.ratio(), floor)
 	}
+	raw, now := since(before, time.Time{}), since(after, time.Time{})
+	j.numbers.Bad, j.numbers.Total, j.numbers.BaselineBad, j.numbers.BaselineTotal, j.numbers.Overdispersion = now.bad, now.all, raw.bad, raw.all, factor
+	if allowed := j.shown(min(objective, least)); allowed > 0 && allowed < 1 {
+		j.numbers.Allowed = &allowed
+	}
 	// From which step on do the events say that it is bad?
+	enough := j.enoughToBlame(j.spec.Step)
 	for _, q := range []struct {
 		null float64
 		name string
@@ -131,7 +137,7 @@ func (j sliJudge) eventsVerdict(why string) (incident.Verdict, string) {
 		for i := len(after) - 1; i >= 0; i-- {
 			t.bad += after[i].bad
 			t.all += after[i].all
-			if t.scaled(factor).above(q.null) >= j.enoughToBlame(j.spec.Step) {
+			if t.scaled(factor).couldBlame(q.null, enough) && t.scaled(factor).above(q.null) >= enough {
 				return bad, fmt.Sprintf("%s of %s events in the last %s were bad, which is %s, and more than the %s that %s.",
 					number(math.Round(t.bad)), number(math.Round(t.all)), span(j.queries.Counted.Until.Sub(after[i].at)+j.spec.Step), j.value(j.shown(t.ratio())), j.value(j.shown(q.null)), q.name)
 			}

@@ -56,6 +56,12 @@ func (t tally) below(null float64) float64 {
 		logBeta(0.5, 0.5) - math.Log(mathext.RegIncBeta(0.5, 0.5, null)) - t.logLikelihood(null)
 }
 
+// couldBlame says cheaply that above may reach a level: no mixture of likelihood
+// ratios is above the largest of them.
+func (t tally) couldBlame(null, enough float64) bool {
+	return t.all > 0 && t.ratio() > null && t.all*divergence(t.ratio(), null) >= enough
+}
+
 // smallestShare keeps logarithms finite where a share is nothing or everything.
 const smallestShare = 1e-9
 

@@ -112,6 +112,11 @@ func (j sliJudge) moved(all []float64, w window) (incident.Verdict, string) {
 	was, is, margin := median(base), median(w.values), j.margin(base)
 	own := j.placebos(all, len(w.values))
 	by := j.worseBy(is, was)
+	allowed := j.away(was, max(margin, own.usual()))
+	if bound := j.sli.Objective.Bound; !j.free && j.worseBy(allowed, bound) > 0 {
+		allowed = bound
+	}
+	j.numbers.Allowed = &allowed
 	if by <= max(margin, own.usual()) {
 		return incident.VerdictRecovered, ""
 	}
@@ -181,6 +186,7 @@ func (j sliJudge) settled(base []float64) string {
 		bound = j.away(j.highMark(recent(base, n)), j.placebos(base, n).usual())
 	}
 	memory := correlationTime(withoutTrend(base))
+	j.numbers.Independent = math.Round(10*float64(j.numbers.Samples)/memory) / 10
 	_, usual := meanAndVariance(withoutTrend(base))
 	best, missing, have := math.Inf(-1), 0.0, 0.0
 	for _, b := range j.begins() {

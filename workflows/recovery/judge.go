@@ -114,6 +114,8 @@ type sliJudge struct {
 	once, free bool
 	// sides is how many directions are asked about; zero is one.
 	sides int
+	// numbers are filled in on the way.
+	numbers *incident.SLINumbers
 }
 
 func judgeSLI(j sliJudge, in Input) incident.SLIResult {
@@ -138,7 +140,14 @@ func judgeSLI(j sliJudge, in Input) incident.SLIResult {
 	r.Baseline = shownMedian(j.m.Signal.Baseline, q.Baseline)
 	r.During = shownMedian(j.m.Signal.During, q.During)
 	r.After = shownMedian(j.m.Signal.After, q.After)
+	j.numbers = &incident.SLINumbers{ErrorBound: errorBound}
+	if len(j.m.Signal.After) == 1 {
+		j.numbers.Samples = len(sample(j.m.Signal.After[0], q.Counted).values)
+	}
 	r.Verdict, r.Reason = j.verdict(in.Times)
+	if j.numbers.Samples > 0 {
+		r.Numbers = j.numbers
+	}
 	return r
 }
 
@@ -349,7 +358,7 @@ func (j sliJudge) baseline() (values []float64, why string) {
 	if why != "" {
 		return nil, why
 	}
-	if share := j.badShare(base); !j.free && share > 1-metShare {
+	if share := j.badShare(base); !j.free && !j.counted() && share > 1-metShare {
 		return base, fmt.Sprintf("The baseline was not healthy itself: %s of its samples are not %s.", percent(share), j.objective())
 	}
 	return base, ""
