@@ -89,5 +89,7 @@ type sliDoc struct {
 	Tolerance  float64 `yaml:"tolerance"`
 	Traffic    string  `yaml:"traffic"`
 	MinTraffic float64 `yaml:"min_traffic"`
+	Bad        string  `yaml:"bad"`
+	Total      string  `yaml:"total"`
 	MinPoints  int     `yaml:"min_points"`
 }

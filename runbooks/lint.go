@@ -229,7 +229,7 @@ func (l *linter) sli(path string, s incident.SLI) {
 	if l.in.CheckQuery == nil {
 		return
 	}
-	for _, q := range []struct{ key, query string }{{".query", s.Query}, {".traffic", s.Traffic}} {
+	for _, q := range []struct{ key, query string }{{".query", s.Query}, {".traffic", s.Traffic}, {".bad", s.Bad}, {".total", s.Total}} {
 		if q.query == "" {
 			continue
 		}

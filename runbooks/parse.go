@@ -339,6 +339,8 @@ func (p *runbookParser) sli(path string, in sliDoc, spec incident.RecoverySpec) 
 	p.filled(path+".query", in.Query)
 	p.filled(path+".unit", in.Unit)
 	p.filled(path+".traffic", in.Traffic)
+	p.filled(path+".bad", in.Bad)
+	p.filled(path+".total", in.Total)
 	out := incident.SLI{
 		Name: in.Name, System: in.System, Query: in.Query, Unit: in.Unit, Objective: p.objective(path+".objective", in.Objective),
 		Tolerance: DefaultTolerance, Traffic: in.Traffic, MinPoints: DefaultMinPoints,
@@ -358,10 +360,11 @@ func (p *runbookParser) sli(path string, in sliDoc, spec incident.RecoverySpec) 
 	if most := int(spec.Short/max(spec.Step, 1)) + 1; out.MinPoints > most {
 		p.fail(path+".min_points", "%d samples do not fit into the short window, which holds %d", out.MinPoints, most)
 	}
+	p.events(path, in, &out)
 	switch {
-	case in.Traffic == "" && p.doc.Has(path+".min_traffic"):
+	case out.Traffic == "" && p.doc.Has(path+".min_traffic"):
 		p.fail(path+".min_traffic", "it needs traffic, the query for events per second")
-	case in.Traffic != "":
+	case out.Traffic != "":
 		out.MinTraffic = DefaultMinTraffic
 		if p.doc.Has(path + ".min_traffic") {
 			out.MinTraffic = in.MinTraffic
@@ -371,6 +374,25 @@ func (p *runbookParser) sli(path string, in sliDoc, spec incident.RecoverySpec) 
 		}
 	}
 	return out
+}
+
+// events takes over the queries of bad and of all events. All events are the
+// traffic where no other is named.
+func (p *runbookParser) events(path string, in sliDoc, out *incident.SLI) {
+	switch {
+	case in.Bad == "" && in.Total == "":
+		return
+	case in.Total == "":
+		p.fail(path+".bad", "it needs total, the query for all events per second")
+	case in.Bad == "":
+		p.fail(path+".total", "it needs bad, the query for bad events per second")
+	case in.Unit != "ratio" || out.Objective.Bound <= 0 || out.Objective.Bound >= 1:
+		p.fail(path+".bad", "events are for the unit ratio and an objective between 0 and 1")
+	}
+	out.Bad, out.Total = in.Bad, in.Total
+	if out.Traffic == "" {
+		out.Traffic = in.Total
+	}
 }
 
 func (p *runbookParser) objective(path, s string) incident.Objective {

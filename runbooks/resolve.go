@@ -75,6 +75,8 @@ func (r *Runbook) For(service string) (Runbook, error) {
 	for i := range out.Recovery.SLIs {
 		out.Recovery.SLIs[i].Query = fill(out.Recovery.SLIs[i].Query)
 		out.Recovery.SLIs[i].Traffic = fill(out.Recovery.SLIs[i].Traffic)
+		out.Recovery.SLIs[i].Bad = fill(out.Recovery.SLIs[i].Bad)
+		out.Recovery.SLIs[i].Total = fill(out.Recovery.SLIs[i].Total)
 	}
 	return out, nil
 }

@@ -48,6 +48,10 @@ func (a *Activities) MeasureRecovery(ctx context.Context, in MeasureInput) (inci
 			if sli.Traffic != "" {
 				measured[i].Traffic = a.ask(ctx, sli.System, sli.Traffic, queries)
 			}
+			if sli.Bad != "" {
+				measured[i].Bad = a.ask(ctx, sli.System, sli.Bad, queries)
+				measured[i].Total = a.ask(ctx, sli.System, sli.Total, queries)
+			}
 		})
 	}
 	wg.Wait()
@@ -64,7 +68,7 @@ func (a *Activities) ask(ctx context.Context, system, query string, q recovery.Q
 	for _, w := range []struct {
 		r    recovery.Range
 		into *[]incident.Series
-	}{{q.Baseline, &out.Baseline}, {q.During, &out.During}, {q.After, &out.After}} {
+	}{{q.Baseline, &out.Baseline}, {q.During, &out.During}, {q.Counted, &out.After}} {
 		if w.r.IsZero() {
 			continue
 		}

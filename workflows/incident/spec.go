@@ -54,6 +54,11 @@ type SLI struct {
 	// MinTraffic is the least traffic, as a share of the baseline's traffic,
 	// that makes the measurement count. Between 0 and 1.
 	MinTraffic float64 `json:"min_traffic,omitempty"`
+	// Bad and Total are PromQL for bad and for all events per second, of which
+	// Query is the ratio. With them recovery is judged by counted events. Both or
+	// neither.
+	Bad   string `json:"bad,omitempty"`
+	Total string `json:"total,omitempty"`
 	// MinPoints is the fewest samples of a window that count. Above zero.
 	MinPoints int `json:"min_points"`
 }

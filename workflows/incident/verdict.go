@@ -28,6 +28,30 @@ type SLIResult struct {
 	Baseline *float64 `json:"baseline,omitempty"`
 	During   *float64 `json:"during,omitempty"`
 	After    *float64 `json:"after,omitempty"`
+	// Numbers are what the verdict rests on; nil when nothing could be measured.
+	Numbers *SLINumbers `json:"numbers,omitempty"`
+}
+
+// SLINumbers are the numbers behind the verdict on one SLI.
+type SLINumbers struct {
+	// Samples are those that count since the warm-up, Independent is how many
+	// independent ones they are worth.
+	Samples     int     `json:"samples"`
+	Independent float64 `json:"independent,omitempty"`
+	// Bad of Total events happened since the warm-up, BaselineBad of BaselineTotal
+	// before the change; zero when no events are known.
+	Bad           float64 `json:"bad,omitempty"`
+	Total         float64 `json:"total,omitempty"`
+	BaselineBad   float64 `json:"baseline_bad,omitempty"`
+	BaselineTotal float64 `json:"baseline_total,omitempty"`
+	// Overdispersion is by what factor the events of the baseline vary more than
+	// independent ones.
+	Overdispersion float64 `json:"overdispersion,omitempty"`
+	// Allowed is the worst value that still counts as recovered, in the SLI's unit.
+	Allowed *float64 `json:"allowed,omitempty"`
+	// ErrorBound is the promised chance of a wrong verdict, however often it is
+	// looked at.
+	ErrorBound float64 `json:"error_bound"`
 }
 
 // RecoveryResult is the verdict over all SLIs of a runbook at one moment.

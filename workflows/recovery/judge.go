@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/backout/backout/workflows/incident"
@@ -23,6 +24,9 @@ type Measurement struct {
 	Signal Answer
 	// Traffic is the answer to the SLI's traffic query; zero when it has none.
 	Traffic Answer
+	// Bad and Total are the answers to the SLI's queries of events; zero when it
+	// has none.
+	Bad, Total Answer
 }
 
 // Answer is what a probe answered for the ranges of Windows. Samples outside
@@ -48,12 +52,15 @@ const (
 	coverage = 0.8
 	// staleSteps is how many steps may be missing at either end of a window.
 	staleSteps = 3
-	// significance is the one-sided level of the rank test below which "worse
-	// than the baseline" is more than noise.
-	significance = 0.01
 	// smallestScale keeps a baseline of nearly zero from asking for exactly
 	// zero: the tolerance is a share of at least this part of the bound.
 	smallestScale = 0.1
+	// mostRatio is the largest value of a ratio: what counts desired against
+	// present ones is above one for a while, and per cent are far above it.
+	mostRatio = 2
+	// implausible is how many times better than its baseline a signal must be to
+	// be in another unit.
+	implausible = 50
 )
 
 // Judge says whether the SLIs of a spec have recovered at in.Times.Now. The
@@ -68,7 +75,7 @@ func Judge(spec incident.RecoverySpec, in Input) incident.RecoveryResult {
 	queries := Windows(spec, in.Times)
 	result.Verdict = incident.VerdictRecovered
 	for _, sli := range spec.SLIs {
-		r := judgeSLI(spec, sli, queries, in)
+		r := judgeSLI(sliJudge{spec: spec, sli: sli, queries: queries}, in)
 		result.SLIs = append(result.SLIs, r)
 		if rank(r.Verdict) > rank(result.Verdict) || result.Reason == "" {
 			result.Verdict = r.Verdict
@@ -102,10 +109,17 @@ type sliJudge struct {
 	queries Queries
 	short   Range
 	m       Measurement
+	// once says that nobody looks again, free that there is no objective and the
+	// baseline alone is the measure.
+	once, free bool
+	// sides is how many directions are asked about; zero is one.
+	sides int
+	// numbers are filled in on the way.
+	numbers *incident.SLINumbers
 }
 
-func judgeSLI(spec incident.RecoverySpec, sli incident.SLI, q Queries, in Input) incident.SLIResult {
-	j := sliJudge{spec: spec, sli: sli, queries: q}
+func judgeSLI(j sliJudge, in Input) incident.SLIResult {
+	spec, sli, q := j.spec, j.sli, j.queries
 	j.short = Range{From: latest(q.After.From, q.After.Until.Add(-spec.Short)), Until: q.After.Until, Step: spec.Step}
 	r := incident.SLIResult{
 		Name: sli.Name, Unit: sli.Unit, Query: sli.Query,
@@ -126,7 +140,14 @@ func judgeSLI(spec incident.RecoverySpec, sli incident.SLI, q Queries, in Input)
 	r.Baseline = shownMedian(j.m.Signal.Baseline, q.Baseline)
 	r.During = shownMedian(j.m.Signal.During, q.During)
 	r.After = shownMedian(j.m.Signal.After, q.After)
+	j.numbers = &incident.SLINumbers{ErrorBound: errorBound}
+	if len(j.m.Signal.After) == 1 {
+		j.numbers.Samples = len(sample(j.m.Signal.After[0], q.Counted).values)
+	}
 	r.Verdict, r.Reason = j.verdict(in.Times)
+	if j.numbers.Samples > 0 {
+		r.Numbers = j.numbers
+	}
 	return r
 }
 
@@ -147,38 +168,137 @@ func (j sliJudge) verdict(t Times) (incident.Verdict, string) {
 	if why := j.traffic(); why != "" {
 		return unknown, why
 	}
-	if share := j.badShare(short); share > violatedShare {
-		return bad, j.violated("short", j.spec.Short, short, share)
+	base, noBase := j.baseline()
+	if why := j.unit(short, base); why != "" {
+		return unknown, why
+	}
+	if j.counted() {
+		if why := j.events(); why != "" {
+			return unknown, why
+		}
+		return j.eventsVerdict(noBase)
+	}
+	if noBase != "" {
+		base = nil // The objective alone is the measure of what is bad.
+	}
+	lately := window{"short", j.spec.Short, short}
+	if v, why := j.violates(lately, base); v != good {
+		return v, why
 	}
 	if !j.queries.Ready {
-		return unknown, fmt.Sprintf("Only %s of the long window of %s have passed since the warm-up.", span(j.queries.After.Until.Sub(j.queries.After.From)), span(j.spec.Long))
+		return unknown, j.notReady()
 	}
 	long, why := j.usable("the long window", j.m.Signal.After, j.queries.After)
 	if why != "" {
 		return unknown, why
 	}
-	if share := j.badShare(long); share > violatedShare {
-		return bad, j.violated("long", j.spec.Long, long, share)
-	}
-	base, why := j.baseline()
-	if why != "" {
-		return unknown, why
-	}
-	if v, why := j.compare(base, short, long); v != good {
+	whole := window{"long", j.spec.Long, long}
+	if v, why := j.violates(whole, base); v != good {
 		return v, why
 	}
-	for _, w := range []struct {
-		name   string
-		length time.Duration
-		values []float64
-	}{{"short", j.spec.Short, short}, {"long", j.spec.Long, long}} {
+	if noBase != "" {
+		return unknown, noBase
+	}
+	level, why := j.compare(base, []window{lately, whole})
+	tails, also := j.spread(base, whole)
+	switch {
+	case level == bad:
+		return bad, why
+	case tails == bad:
+		return bad, also
+	}
+	for _, w := range []window{lately, whole} {
 		if share := j.badShare(w.values); share > 1-metShare {
 			return unknown, fmt.Sprintf("%s of the samples in the %s window of %s are not %s, which is neither met nor violated.",
 				percent(share), w.name, span(w.length), j.objective())
 		}
 	}
+	if level != good {
+		return level, why
+	}
+	if tails != good {
+		return tails, also
+	}
+	if why := j.settled(base); why != "" {
+		return unknown, why
+	}
+	if j.free {
+		return good, fmt.Sprintf("The median is %s over %s and %s over %s; before the change it was %s, and that agrees.",
+			j.value(median(short)), span(j.spec.Short), j.value(median(long)), span(j.spec.Long), j.value(median(recent(base, len(long)))))
+	}
 	return good, fmt.Sprintf("The median is %s over %s and %s over %s, wanted %s; before the change it was %s.",
 		j.value(median(short)), span(j.spec.Short), j.value(median(long)), span(j.spec.Long), j.objective(), j.value(median(base)))
+}
+
+func (j sliJudge) notReady() string {
+	return fmt.Sprintf("Only %s of the long window of %s have passed since the warm-up.", span(j.queries.After.Until.Sub(j.queries.After.From)), span(j.spec.Long))
+}
+
+// unit says why the values cannot be what the unit says; empty when they can.
+func (j sliJudge) unit(after, base []float64) string {
+	if strange := "The values do not fit their unit"; j.sli.Unit == unitRatio || j.sli.Unit == unitSeconds {
+		for _, v := range slices.Concat(after, base) {
+			switch {
+			case v < 0:
+				return fmt.Sprintf("%s: one is %s, and %s are never negative.", strange, number(v), map[string]string{unitRatio: "ratios", unitSeconds: "seconds"}[j.sli.Unit])
+			case j.sli.Unit == unitRatio && v > mostRatio:
+				return fmt.Sprintf("%s: one is %s, and a ratio lies between 0 and 1. Is it per cent?", strange, number(v))
+			}
+		}
+	}
+	if len(base) == 0 || j.free {
+		return ""
+	}
+	better, worse := median(after), median(base)
+	if j.sli.Objective.Comparison == incident.Above {
+		better, worse = worse, better
+	} else if j.sli.Unit == unitRatio {
+		return "" // A ratio may well become next to nothing.
+	}
+	if better > 0 && worse >= implausible*better {
+		return fmt.Sprintf("The median is %s, and it was %s before the change: so much better is another unit rather than a recovery.", j.value(median(after)), j.value(median(base)))
+	}
+	return ""
+}
+
+// The units that say which values are possible.
+const (
+	unitRatio   = "ratio"
+	unitSeconds = "seconds"
+)
+
+// counted reports whether events are known, and not only samples.
+func (j sliJudge) counted() bool { return j.sli.Bad != "" }
+
+// events says why the counts of events cannot be used; empty when they can.
+func (j sliJudge) events() string {
+	for _, e := range []struct {
+		name   string
+		answer Answer
+	}{{"bad events", j.m.Bad}, {"all events", j.m.Total}} {
+		if e.answer.Failed != "" {
+			return fmt.Sprintf("The query of %s got no answer: %s.", e.name, sentence(e.answer.Failed))
+		}
+		windows := []struct {
+			name   string
+			series []incident.Series
+			r      Range
+		}{{"the short window of ", e.answer.After, j.short}, {"the long window of ", e.answer.After, j.queries.After}, {"the baseline window of ", e.answer.Baseline, j.queries.Baseline}}
+		for _, w := range windows {
+			values, why := j.usable(w.name+e.name, w.series, w.r)
+			if why != "" {
+				return why
+			}
+			if slices.Min(values) < 0 {
+				return fmt.Sprintf("There are fewer than no events in %s%s.", w.name, e.name)
+			}
+		}
+	}
+	all, _ := j.usable("all events", j.m.Total.After, j.short)
+	if slices.Max(all) <= 0 {
+		return "There are no events in the short window: the service is dead or idle."
+	}
+	return ""
 }
 
 // waiting says why no sample counts yet.
@@ -238,8 +358,8 @@ func (j sliJudge) baseline() (values []float64, why string) {
 	if why != "" {
 		return nil, why
 	}
-	if share := j.badShare(base); share > 1-metShare {
-		return nil, fmt.Sprintf("The baseline was not healthy itself: %s of its samples are not %s.", percent(share), j.objective())
+	if share := j.badShare(base); !j.free && !j.counted() && share > 1-metShare {
+		return base, fmt.Sprintf("The baseline was not healthy itself: %s of its samples are not %s.", percent(share), j.objective())
 	}
 	return base, ""
 }
@@ -287,43 +407,6 @@ func (j sliJudge) traffic() string {
 	return ""
 }
 
-// compare sets the windows against the baseline. Only worse counts: a signal
-// that is better than its baseline agrees with it.
-func (j sliJudge) compare(base, short, long []float64) (incident.Verdict, string) {
-	tolerance := j.sli.Tolerance
-	if tolerance == 0 {
-		tolerance = DefaultTolerance
-	}
-	was := median(base)
-	margin := tolerance * max(abs(was), smallestScale*abs(j.sli.Objective.Bound))
-	for _, w := range []struct {
-		name   string
-		length time.Duration
-		values []float64
-	}{{"short", j.spec.Short, short}, {"long", j.spec.Long, long}} {
-		is := median(w.values)
-		if j.worseBy(is, was) <= margin {
-			continue
-		}
-		text := fmt.Sprintf("The median over the %s window of %s is %s, and it was %s before the change; %s is the most that agrees",
-			w.name, span(w.length), j.value(is), j.value(was), j.value(j.away(was, margin)))
-		shifted := make([]float64, len(w.values))
-		for i, v := range w.values {
-			shifted[i] = j.worseBy(v, 0) - margin
-		}
-		reference := make([]float64, len(base))
-		for i, v := range base {
-			reference[i] = j.worseBy(v, 0)
-		}
-		p := greater(shifted, reference)
-		if p < significance {
-			return incident.VerdictNotRecovered, fmt.Sprintf("%s (p = %s).", text, number(p))
-		}
-		return incident.VerdictUnknown, fmt.Sprintf("%s, but it may be noise (p = %s).", text, number(p))
-	}
-	return incident.VerdictRecovered, ""
-}
-
 // worseBy is how much worse a is than b: positive is worse.
 func (j sliJudge) worseBy(a, b float64) float64 {
 	if j.sli.Objective.Comparison == incident.Above {
@@ -343,6 +426,9 @@ func (j sliJudge) away(v, d float64) float64 {
 // badShare is the share of values on the wrong side of the bound. The bound
 // itself is on the wrong side.
 func (j sliJudge) badShare(values []float64) float64 {
+	if j.free {
+		return 0
+	}
 	var bad int
 	for _, v := range values {
 		if j.worseBy(v, j.sli.Objective.Bound) >= 0 {

@@ -47,7 +47,7 @@ func TestReasonsHaveNumbersAndUnits(t *testing.T) {
 
 	in.SLIs[0].Signal.After = series(q.After, flat(0.4))
 	r = recovery.Judge(spec, in)
-	require.Equal(t, incident.VerdictNotRecovered, r.Verdict)
+	require.Equal(t, incident.VerdictNotRecovered, r.Verdict, r.Reason)
 	require.Contains(t, r.Reason, "is 0.4 s, and it was 0.2 s before the change; 0.22 s is the most that agrees (p = ")
 
 	in.SLIs[0].Signal.After = nil
@@ -228,7 +228,7 @@ func TestWorstSLIDecides(t *testing.T) {
 
 	in.SLIs[2].Signal.After = series(q.After, flat(1))
 	r = recovery.Judge(spec, in)
-	require.Equal(t, incident.VerdictNotRecovered, r.Verdict)
+	require.Equal(t, incident.VerdictNotRecovered, r.Verdict, r.Reason)
 	require.Contains(t, r.Reason, "orders: ")
 	require.Equal(t, []incident.Verdict{incident.VerdictRecovered, incident.VerdictUnknown, incident.VerdictNotRecovered},
 		[]incident.Verdict{r.SLIs[0].Verdict, r.SLIs[1].Verdict, r.SLIs[2].Verdict})

@@ -18,7 +18,9 @@ const MaxPoints = 11_000
 
 // Check reports what makes a spec unfit to judge by, so that lint can say it
 // long before an incident. Judge answers "unknown" to such a spec.
-func Check(spec incident.RecoverySpec) error {
+func Check(spec incident.RecoverySpec) error { return check(spec, MaxPoints) }
+
+func check(spec incident.RecoverySpec, mostPoints int) error {
 	switch {
 	case len(spec.SLIs) == 0:
 		return fmt.Errorf("check recovery: there is no SLI to judge by")
@@ -34,8 +36,8 @@ func Check(spec incident.RecoverySpec) error {
 		return fmt.Errorf("check recovery: warm-up, baseline gap and hold must not be negative")
 	case spec.Deadline <= spec.Warmup+spec.Long+spec.Hold:
 		return fmt.Errorf("check recovery: deadline %s must be after warm-up, long window and hold, which take %s", spec.Deadline, spec.Warmup+spec.Long+spec.Hold)
-	case max(spec.Long, spec.BaselineLength)/spec.Step >= MaxPoints:
-		return fmt.Errorf("check recovery: %s at a step of %s is more than %d samples", max(spec.Long, spec.BaselineLength), spec.Step, MaxPoints)
+	case int(max(spec.Long, spec.BaselineLength)/spec.Step) >= mostPoints:
+		return fmt.Errorf("check recovery: %s at a step of %s is more than %d samples", max(spec.Long, spec.BaselineLength), spec.Step, mostPoints)
 	}
 	names := map[string]bool{}
 	for _, s := range spec.SLIs {
@@ -67,6 +69,10 @@ func checkSLI(spec incident.RecoverySpec, s incident.SLI) error {
 		return fmt.Errorf("min_traffic %v must be between 0 and 1", s.MinTraffic)
 	case s.Traffic == "" && s.MinTraffic != 0:
 		return fmt.Errorf("min_traffic needs a traffic query")
+	case (s.Bad == "") != (s.Total == ""):
+		return fmt.Errorf("the queries of bad and of all events need each other")
+	case s.Bad != "" && (s.Unit != unitRatio || s.Objective.Bound <= 0 || s.Objective.Bound >= 1):
+		return fmt.Errorf("queries of events need the unit %s and a bound between 0 and 1", unitRatio)
 	case s.MinPoints <= 0:
 		return fmt.Errorf("min_points must be above zero, is %d", s.MinPoints)
 	}

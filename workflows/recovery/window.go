@@ -49,6 +49,9 @@ type Queries struct {
 	// After is the long window that ends now, cut to samples that count. The
 	// short window is its end.
 	After Range
+	// Counted is all that counts, from the warm-up to now, and within the most
+	// samples that may be asked for; After is its end. Ask for it instead of After.
+	Counted Range
 	// Ready says that the long window lies wholly after the warm-up. Before
 	// that nothing can be recovered.
 	Ready bool
@@ -83,6 +86,7 @@ func Windows(spec incident.RecoverySpec, t Times) Queries {
 	q.Ready = !from.Before(counted)
 	if t.Now.After(counted) {
 		q.After = Range{From: latest(from, counted), Until: t.Now, Step: spec.Step}
+		q.Counted = Range{From: latest(counted, t.Now.Add(-(MaxPoints-2)*spec.Step)), Until: t.Now, Step: spec.Step}
 	}
 	return q
 }

@@ -66,7 +66,7 @@ func (p *program) root() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.PersistentFlags().StringVarP(&p.config, "config", "c", p.getenv("BACKOUT_CONFIG"), "configuration `file` (BACKOUT_CONFIG)")
-	root.AddCommand(p.versionCommand(), p.serveCommand(), p.doctorCommand(), p.runbookCommand(), p.policyCommand(), p.ledgerCommand(), p.evidenceCommand(), p.loginCommand(), p.keysCommand())
+	root.AddCommand(p.versionCommand(), p.serveCommand(), p.doctorCommand(), p.runbookCommand(), p.policyCommand(), p.ledgerCommand(), p.evidenceCommand(), p.verdictCommand(), p.loginCommand(), p.keysCommand())
 	root.AddCommand(p.incidentCommands()...)
 	return root
 }
