@@ -12,6 +12,7 @@ import (
 	"codeberg.org/go-fonts/liberation/liberationsansregular"
 	"golang.org/x/image/font/opentype"
 	"golang.org/x/image/font/sfnt"
+	"golang.org/x/text/unicode/bidi"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/vgimg"
@@ -111,9 +112,9 @@ func (c *canvas) textWidth(text string, size float64, w weight) float64 {
 // text writes on a baseline: to the right of x for an align of 0, around it for
 // 0.5, to the left of it for 1.
 func (c *canvas) text(text string, x, y, size float64, w weight, ink color.Color, align float64) {
-	text = c.known(text, w)
+	at := c.at(dot{x - align*c.textWidth(text, size, w), y})
 	c.img.SetColor(ink)
-	c.img.FillString(c.face(size, w), c.at(dot{x - align*c.textWidth(text, size, w), y}), text)
+	c.img.FillString(c.face(size, w), at, c.known(text, w))
 }
 
 // label is text on a patch of paper, so that lines behind it do not cross it out.
@@ -159,8 +160,10 @@ func (c *canvas) wrap(text string, width, size float64, w weight, lines int) []s
 	return out
 }
 
-// known replaces what the font can not show by a question mark, a run of it by one.
+// known is text in the order in which it is read from left to right. What the font
+// can not show is a question mark, a run of it is one.
 func (c *canvas) known(text string, w weight) string {
+	text = visual(text)
 	var buf sfnt.Buffer
 	var b strings.Builder
 	missing := false
@@ -174,4 +177,36 @@ func (c *canvas) known(text string, w weight) string {
 		}
 	}
 	return b.String()
+}
+
+// visual is text in the order of its pixels: what is written from right to left is
+// turned round.
+func visual(text string) string {
+	if !strings.ContainsFunc(text, rightToLeft) {
+		return text
+	}
+	var p bidi.Paragraph
+	if _, err := p.SetString(text, bidi.DefaultDirection(bidi.LeftToRight)); err != nil {
+		return text
+	}
+	order, err := p.Order()
+	if err != nil {
+		return text
+	}
+	var b strings.Builder
+	for i := range order.NumRuns() {
+		run := order.Run(i)
+		if run.Direction() == bidi.RightToLeft {
+			b.WriteString(bidi.ReverseString(run.String()))
+		} else {
+			b.WriteString(run.String())
+		}
+	}
+	return b.String()
+}
+
+func rightToLeft(r rune) bool {
+	properties, _ := bidi.LookupRune(r)
+	class := properties.Class()
+	return class == bidi.R || class == bidi.AL
 }

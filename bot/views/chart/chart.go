@@ -72,6 +72,9 @@ func Draw(in incident.Chart, theme Theme) ([]byte, error) {
 	p.times()
 	p.breaks()
 	p.marks()
+	for i := range p.panels {
+		p.panels[i].head()
+	}
 	return p.encode()
 }
 
@@ -143,7 +146,7 @@ func (p *picture) layOut() error {
 	y += float64(rows)*flagRow + 4
 
 	shown := p.in.Panels[:min(len(p.in.Panels), MaxPanels)]
-	bottom := float64(stripRow + axisRow + margin)
+	bottom := float64(stripRow + axisRow + 8)
 	if len(p.in.Panels) > len(shown) {
 		bottom += smallText + 8
 	}
@@ -257,7 +260,6 @@ func (p *picture) marks() {
 			if i == 0 {
 				p.stroke(f.ink, 3, nil, dot{f.x, top + 6}, dot{f.x, panel.y0})
 			}
-			// The line passes behind the head of a panel.
 			p.stroke(faint(f.ink), 2, nil, dot{f.x, y0}, dot{f.x, panel.top()})
 			p.stroke(f.ink, 2.5, []vg.Length{3, 4}, dot{f.x, panel.top()}, dot{f.x, y1})
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"gonum.org/v1/plot/vg"
@@ -19,7 +20,7 @@ const (
 	headText   = 30
 	tickText   = 25
 	// tickRoom is the height that one label of a value needs.
-	tickRoom = 58
+	tickRoom = 50
 	// shortGap is the widest pause that needs no words.
 	shortGap = 130
 )
@@ -56,7 +57,11 @@ func (p *panel) right() float64 { return p.axis.parts[len(p.axis.parts)-1].x1 }
 func (p *panel) draw() {
 	all := p.values(incident.Span{})
 	usual := p.values(p.before)
-	p.scale = scaleFor(p.in, all, append(slices.Clone(usual), quantiles(p.values(p.after), 0.05, 0.95)...))
+	matters := usual
+	if len(matters) == 0 {
+		matters = p.values(p.after)
+	}
+	p.scale = scaleFor(p.in, all, quantiles(matters, 0.05, 0.95))
 	p.tints()
 	p.gridLines()
 	p.usualBand(usual)
@@ -69,7 +74,6 @@ func (p *panel) draw() {
 		p.series(s, ink, width)
 	}
 	p.words(all)
-	p.head(len(all) > 0)
 }
 
 // values are the finite samples of the first series in a span; of all series and
@@ -235,7 +239,7 @@ func (p *panel) words(all []float64) {
 			text = "no answer: " + views.Plain(p.in.Failed, 200)
 		}
 		p.boundText()
-		p.label(p.fit(text, p.right()-p.left()-60, headText, bold), (p.left()+p.right())/2, middle, headText, bold, p.bad, p.paper, 0.5)
+		p.label(p.fit(text, p.right()-p.left()-60, headText, bold), (p.left()+p.right())/2, p.y1-40, headText, bold, p.bad, p.paper, 0.5)
 		return
 	}
 	for _, g := range p.gaps() {
@@ -274,16 +278,17 @@ func (p *panel) gaps() [][2]float64 {
 	return out
 }
 
-// head names the SLI, and says how it was before, during and after.
-func (p *panel) head(measured bool) {
+// head names the SLI, and says how it was before, during and after. It stands before
+// the lines of marks.
+func (p *panel) head() {
 	y := p.y0 + 32
 	x := p.left()
 	if r := p.in.Result; r != nil {
-		p.box(x, y-21, x+12, y+3, p.sign(r.Verdict))
 		x += 24
+		defer p.box(p.left(), y-21, p.left()+12, y+3, p.sign(r.Verdict))
 	}
 	var numbers string
-	if r := p.in.Result; r != nil && measured {
+	if r := p.in.Result; r != nil {
 		for _, n := range []struct {
 			word  string
 			value *float64
@@ -309,6 +314,8 @@ func (p *panel) head(measured bool) {
 	if p.scale.log {
 		name += ", log scale"
 	}
-	p.text(p.fit(name, room-width, headText, bold), x, y, headText, bold, p.ink, 0)
-	p.text(numbers, p.right(), y, tickText+1, regular, p.ink, 1)
+	p.label(p.fit(name, room-width, headText, bold), x, y, headText, bold, p.ink, p.paper, 0)
+	if numbers = strings.TrimSpace(numbers); numbers != "" {
+		p.label(numbers, p.right(), y, tickText+1, regular, p.ink, p.paper, 1)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/backout/backout/workflows/incident"
 )
@@ -12,6 +13,9 @@ import (
 // usual, the whole range may be before the scale is logarithmic or cut: what
 // matters has some twenty pixels then.
 const dwarfed = 12
+
+// millis shows seconds as milliseconds.
+const millis = 1000
 
 // scale places values on a panel.
 type scale struct {
@@ -27,15 +31,19 @@ type scale struct {
 }
 
 // scaleFor is the scale on which all of a panel can be read. matters are values that
-// must be told apart: what is usual before and after.
+// must be told apart from the objective: what is usual.
 func scaleFor(p incident.ChartPanel, all, matters []float64) scale {
 	bound := p.Objective.Bound
 	s := scale{factor: 1}
+	if len(all) == 0 {
+		// The objective is in the middle of nothing.
+		all = []float64{bound - max(math.Abs(bound), 1e-9), bound + 0.8*max(math.Abs(bound), 1e-9)}
+	}
 	all = append(slices.Clone(all), bound)
 	matters = append(slices.Clone(matters), bound)
 	least, most := slices.Min(all), slices.Max(all)
 	low, high := slices.Min(matters), slices.Max(matters)
-	if least >= 0 {
+	if least >= 0 && p.Objective.Comparison == incident.Below {
 		low = min(low, 0)
 	}
 	whole, part := most-least, high-low
@@ -46,6 +54,7 @@ func scaleFor(p incident.ChartPanel, all, matters []float64) scale {
 		s.logarithmic(all, matters, most)
 	default:
 		if s.linear(least, most); low-least > dwarfed*part {
+			s.linear(low-2*part, most)
 			s.low, s.cut = low-2*part, true
 		}
 	}
@@ -90,7 +99,7 @@ func (s *scale) unit(unit string) {
 	case "s", "seconds":
 		s.factor, s.suffix = 1, " s"
 		if s.high < 1 {
-			s.factor, s.suffix = 1000, " ms"
+			s.factor, s.suffix = millis, " ms"
 		}
 	case "ms":
 		s.suffix = " ms"
@@ -162,10 +171,14 @@ func niceStep(span float64, most int) float64 {
 // value is a value for people, with its unit and at most three digits that count.
 func (s *scale) value(v float64) string {
 	v *= s.factor
-	if v == 0 {
-		return "0" + s.suffix
+	suffix := s.suffix
+	if s.factor == millis && math.Abs(v) >= millis {
+		v, suffix = v/millis, " s"
 	}
-	return shown(v, math.Pow(10, math.Floor(math.Log10(math.Abs(v)))-1)) + s.suffix
+	if v == 0 {
+		return "0" + suffix
+	}
+	return shown(v, math.Pow(10, math.Floor(math.Log10(math.Abs(v)))-2)) + suffix
 }
 
 // shown is a number with as many decimals as its step has.
@@ -190,6 +203,9 @@ func trimmed(v, step float64) string {
 		decimals = int(math.Ceil(-math.Log10(step) - 1e-9))
 	}
 	text := strconv.FormatFloat(v, 'f', min(decimals, 12), 64)
+	if strings.Contains(text, ".") {
+		text = strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
+	}
 	if text == "-0" {
 		return "0"
 	}
