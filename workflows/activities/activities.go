@@ -37,6 +37,9 @@ type Activities struct {
 	// Review renders the issue of a review of approvals past the policy, due at a
 	// time. It is optional: without it no such issue is written, which is said.
 	Review func(v incident.View, due time.Time) (title, body string)
+	// Chart draws a rollback's SLIs as PNG, for a light or a dark surface. It is
+	// optional: without it there is no chart, which is said.
+	Chart func(c incident.Chart, dark bool) ([]byte, error)
 	// Now is the clock of what is recorded.
 	Now func() time.Time
 

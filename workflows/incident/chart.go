@@ -77,3 +77,19 @@ type ChartRef struct {
 	URL     string `json:"url,omitempty"`
 	DarkURL string `json:"dark_url,omitempty"`
 }
+
+// Picture is an image for the thread of a card. It never crosses the wire.
+type Picture struct {
+	// ID makes showing it idempotent: the same ID is shown once.
+	ID string
+	// Title names the file, Alt says what is on it to who can not see it, Text goes
+	// above it. Nothing in them is interpreted.
+	Title, Alt, Text string
+	PNG              []byte
+}
+
+// PictureRef is where a picture is.
+type PictureRef struct {
+	File string `json:"file"`
+	URL  string `json:"url,omitempty"`
+}

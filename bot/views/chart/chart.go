@@ -35,9 +35,9 @@ const (
 	margin    = 28
 	axisRoom  = 140
 	titleText = 44
-	smallText = 27
+	smallText = 28
 	flagRow   = 40
-	flagText  = 27
+	flagText  = 29
 	stripRow  = 38
 	axisRow   = 44
 	// oneHeight is the height of a picture with one panel, as many flags as fit in two

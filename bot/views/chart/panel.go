@@ -17,8 +17,8 @@ import (
 // Sizes of a panel, in pixels.
 const (
 	headHeight = 50
-	headText   = 30
-	tickText   = 25
+	headText   = 31
+	tickText   = 27
 	// tickRoom is the height that one label of a value needs.
 	tickRoom = 50
 	// shortGap is the widest pause that needs no words.

@@ -50,7 +50,7 @@ func scaleFor(p incident.ChartPanel, all, matters []float64) scale {
 	switch {
 	case part <= 0 || whole <= dwarfed*part:
 		s.linear(least, most)
-	case least >= 0 && most > high:
+	case least >= 0 && most-high > low-least:
 		s.logarithmic(all, matters, most)
 	default:
 		if s.linear(least, most); low-least > dwarfed*part {
