@@ -2,9 +2,9 @@ package chart_test
 
 import (
 	"bytes"
+	"golang.org/x/image/draw"
 	"image"
 	"image/png"
-	"golang.org/x/image/draw"
 	"math"
 	"math/rand/v2"
 	"os"

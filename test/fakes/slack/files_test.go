@@ -13,8 +13,8 @@ import (
 	fakeslack "github.com/backout/backout/test/fakes/slack"
 )
 
-// send puts bytes to an upload address and returns the status.
-func send(t *testing.T, address, content string) int {
+// upload puts bytes to an upload address and returns the status.
+func upload(t *testing.T, address, content string) int {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(content))
 	require.NoError(t, err)
@@ -40,7 +40,7 @@ func TestUploadsAreRefusedAsSlackRefusesThem(t *testing.T) {
 		code   string
 	}{
 		{name: "no length", form: announce("length", "0"), code: "missing_argument"},
-		{name: "no name", form: announce("filename", ""), code: "missing_argument"},
+		{name: "no name", form: announce("filename", ""), code: "invalid_arguments"},
 		{name: "too large", form: announce("length", "999999999"), code: "file_upload_size_restricted"},
 		{name: "long description", form: announce("alt_txt", strings.Repeat("é", 1001)), code: "alt_txt_too_large"},
 		{name: "unknown argument", form: announce("colour", "red"), code: "invalid_arguments"},
@@ -78,20 +78,20 @@ func TestUploadIsCompletedOnce(t *testing.T) {
 
 	id, address := announce()
 	require.Equal(t, "file_not_found", complete(id, room, ""), "nothing was sent")
-	require.Equal(t, http.StatusBadRequest, send(t, address, "longer than announced"))
+	require.Equal(t, http.StatusBadRequest, upload(t, address, "longer than announced"))
 	require.Equal(t, "file_not_found", complete(id, room, ""), "what was sent was refused")
-	require.Equal(t, http.StatusOK, send(t, address, "PNG!"))
+	require.Equal(t, http.StatusOK, upload(t, address, "PNG!"))
 	require.Equal(t, "channel_not_found", complete(id, "C0NOWHERE", ""))
 	require.Equal(t, "not_in_channel", complete(id, other, ""))
 	require.Equal(t, "invalid_arguments", complete(id, room, "1.2"), "there is no such thread")
 	require.Nil(t, complete(id, room, ""))
 	require.Equal(t, "file_not_found", complete(id, room, ""), "it is complete")
-	require.Equal(t, http.StatusBadRequest, send(t, address, "PNG?"), "it is complete")
+	require.Equal(t, http.StatusBadRequest, upload(t, address, "PNG?"), "it is complete")
 	require.Len(t, s.Messages(room), 1)
 
 	id, address = announce()
 	c.Advance(time.Hour)
-	require.Equal(t, http.StatusNotFound, send(t, address, "PNG!"), "the address is too old")
+	require.Equal(t, http.StatusNotFound, upload(t, address, "PNG!"), "the address is too old")
 	require.Equal(t, "file_not_found", complete(id, room, ""))
 	require.Len(t, s.Messages(room), 1)
 
@@ -100,7 +100,7 @@ func TestUploadIsCompletedOnce(t *testing.T) {
 	require.Equal(t, "file_not_found", answer["error"])
 	_, address = announce()
 	id = address[strings.LastIndexByte(address, '/')+1:]
-	require.Equal(t, http.StatusOK, send(t, address, "PNG!"))
+	require.Equal(t, http.StatusOK, upload(t, address, "PNG!"))
 	answer = rawCall(t, s, fakeslack.DefaultBotToken, "files.completeUploadExternal", url.Values{"files": {`[{"id":"` + id + `"}]`}, "channels": {many}})
 	require.Equal(t, "channels_limit_exceeded", answer["error"])
 }
