@@ -335,7 +335,11 @@ func (a *Activities) WritePostmortem(ctx context.Context, in PostmortemInput) (i
 	if a.Tracker == nil {
 		return incident.PostmortemRef{}, asActivityError(fmt.Errorf("write postmortem: tracker is %w", errNotConfigured))
 	}
-	title, body := a.Postmortem(in.View)
+	v, err := a.pictured(ctx, in.View)
+	if err != nil {
+		return incident.PostmortemRef{}, asActivityError(err)
+	}
+	title, body := a.Postmortem(v)
 	ref, err := a.Tracker.Upsert(ctx, in.View.Key, title, body)
 	return ref, asActivityError(err)
 }

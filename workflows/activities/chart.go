@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"go.temporal.io/sdk/activity"
 
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/workflows/activities/redact"
@@ -307,3 +310,51 @@ func (a *Activities) ShareChart(ctx context.Context, in ShareChartInput) (incide
 
 // SharedText is the line of the timeline about a chart in the thread.
 func SharedText(ref incident.PictureRef) string { return "chart shown in the thread: file " + ref.File }
+
+// Pictures is a Tracker that keeps pictures where its issues can show them. It is
+// optional: without it a postmortem names the chart and does not show it.
+type Pictures interface {
+	// Picture keeps a PNG of an incident, once, and returns its address; empty when
+	// pictures are turned off.
+	Picture(ctx context.Context, key string, png []byte) (address string, err error)
+}
+
+// pictureTries is how often a postmortem waits for its picture: it is written without
+// one rather than late.
+const pictureTries = 3
+
+// pictured is a view in which the newest rollback's chart has the addresses at which
+// the tracker shows it. An error is worth another try of the whole postmortem.
+func (a *Activities) pictured(ctx context.Context, v incident.View) (incident.View, error) {
+	last := v.LastRollback()
+	pictures, keeps := a.Tracker.(Pictures)
+	stored, gives := a.Evidence.(StoredEvidence)
+	if last == nil || last.Chart == nil || !keeps || !gives {
+		return v, nil
+	}
+	ref := *last.Chart
+	for _, t := range []struct {
+		digest string
+		into   *string
+	}{{ref.Digest, &ref.URL}, {ref.DarkDigest, &ref.DarkURL}} {
+		if t.digest == "" {
+			continue
+		}
+		png, err := stored.Get(ctx, t.digest)
+		if err == nil {
+			*t.into, err = pictures.Picture(ctx, v.Key, png)
+		}
+		if err == nil {
+			continue
+		}
+		if _, final := classify(err); !final && activity.IsActivity(ctx) && activity.GetInfo(ctx).Attempt < pictureTries {
+			return v, err
+		}
+		ref.URL, ref.DarkURL, ref.Missing = "", "", said(err)
+		break
+	}
+	// The caller's rollbacks stay as they are.
+	v.Rollbacks = slices.Clone(v.Rollbacks)
+	v.Rollbacks[len(v.Rollbacks)-1].Chart = &ref
+	return v, nil
+}

@@ -76,6 +76,8 @@ type ChartRef struct {
 	// a postmortem is written, and never stored.
 	URL     string `json:"url,omitempty"`
 	DarkURL string `json:"dark_url,omitempty"`
+	// Missing says why the tracker does not show it; like URL it is never stored.
+	Missing string `json:"missing,omitempty"`
 }
 
 // Picture is an image for the thread of a card. It never crosses the wire.
