@@ -58,8 +58,7 @@ func newCanvas(width, height float64, paper color.Color) (*canvas, error) {
 // encode is the picture as PNG.
 func (c *canvas) encode() ([]byte, error) {
 	var b bytes.Buffer
-	encoder := png.Encoder{CompressionLevel: png.BestCompression}
-	if err := encoder.Encode(&b, c.img.Image()); err != nil {
+	if err := png.Encode(&b, c.img.Image()); err != nil {
 		return nil, fmt.Errorf("encode picture: %w", err)
 	}
 	return b.Bytes(), nil

@@ -51,7 +51,7 @@ func scaleFor(p incident.ChartPanel, all, matters []float64) scale {
 	case part <= 0 || whole <= dwarfed*part:
 		s.linear(least, most)
 	case least >= 0 && most-high > low-least:
-		s.logarithmic(all, matters, most)
+		s.logarithmic(all, matters, bound, most)
 	default:
 		if s.linear(least, most); low-least > dwarfed*part {
 			s.linear(low-2*part, most)
@@ -76,18 +76,20 @@ func (s *scale) linear(least, most float64) {
 	}
 }
 
-// maxDecades bounds a logarithmic scale.
-const maxDecades = 6
+// maxDecades is how far below the objective a logarithmic scale goes.
+const maxDecades = 3
 
-func (s *scale) logarithmic(all, matters []float64, most float64) {
+func (s *scale) logarithmic(all, matters []float64, bound, most float64) {
 	smallest := most
 	for _, v := range matters {
 		if v > 0 {
 			smallest = min(smallest, v)
 		}
 	}
+	if bound > 0 {
+		smallest = max(smallest, bound/math.Pow(10, maxDecades))
+	}
 	floor := math.Floor(math.Log10(smallest) - 0.3)
-	floor = max(floor, math.Ceil(math.Log10(most))-maxDecades)
 	s.log, s.low, s.high = true, math.Pow(10, floor), most*1.6
 	s.zero = slices.Min(all) == 0
 }
