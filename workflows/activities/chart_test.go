@@ -304,3 +304,68 @@ func TestShareChart(t *testing.T) {
 	_, err = a.ShareChart(t.Context(), in)
 	failure(t, err, incident.ErrTypeDenied, true)
 }
+
+// album is a tracker that keeps pictures.
+type album struct {
+	w    *world
+	kept map[string]bool
+	body *string
+}
+
+func (a album) Upsert(ctx context.Context, key, _, body string) (ref incident.PostmortemRef, err error) {
+	err = a.w.call(ctx, "upsert "+key, func() error {
+		*a.body, ref = body, incident.PostmortemRef{Number: 7}
+		return nil
+	})
+	return ref, err
+}
+
+func (a album) Picture(ctx context.Context, _ string, png []byte) (address string, err error) {
+	err = a.w.call(ctx, "keep", func() error {
+		a.kept[string(png)], address = true, "https://git.example.com/"+incident.DigestOf(png)[7:15]
+		return nil
+	})
+	return address, err
+}
+
+func TestThePostmortemShowsTheChart(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		fail func(call string) error
+		lose bool
+		want string
+	}{
+		{"shown", nil, false, "light=true dark=true missing="},
+		{"the tracker refuses", func(call string) error {
+			if call == "keep" {
+				return fmt.Errorf("GitHub answered 403: %w", driver.ErrDenied)
+			}
+			return nil
+		}, false, "light=false dark=false missing=GitHub answered 403"},
+		{"the store lost it", nil, true, "light=false dark=false missing=no such document"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld()
+			a, _, _ := w.charting(t)
+			ref, err := a.DrawRecovery(t.Context(), chartInput(t))
+			require.NoError(t, err)
+			var body string
+			a.Tracker = album{w, map[string]bool{}, &body}
+			a.Postmortem = func(v incident.View) (string, string) {
+				c := v.Rollbacks[len(v.Rollbacks)-1].Chart
+				return "title", fmt.Sprintf("light=%v dark=%v missing=%s", c.URL != "", c.DarkURL != "", c.Missing)
+			}
+			if w.fail = tt.fail; tt.lose {
+				delete(w.blobs, ref.DarkDigest)
+			}
+			v := incident.View{Key: key, Rollbacks: []incident.RollbackView{{ID: "first"}, {ID: rollback, Chart: &ref}}}
+			got, err := a.WritePostmortem(t.Context(), activities.PostmortemInput{View: v})
+			require.NoError(t, err, "a postmortem without a picture is written all the same")
+			require.Equal(t, 7, got.Number)
+			require.True(t, strings.HasPrefix(body, tt.want), body)
+			require.Empty(t, v.Rollbacks[1].Chart.URL, "addresses are not carried on")
+		})
+	}
+}

@@ -143,17 +143,32 @@ func (s *scale) ticks(most int) []tick {
 	return out
 }
 
+// decades are the ticks of a logarithmic scale: as many of 1, 2 and 5 of each power of
+// ten as there is room for, or every second or third power.
 func (s *scale) decades(most int) []tick {
 	first, last := math.Round(math.Log10(s.low)), math.Floor(math.Log10(s.high))
-	every := math.Ceil((last - first + 1) / float64(most))
+	for _, steps := range [][]float64{{1, 2, 5}, {1, 3}, {1}} {
+		if out := s.powers(first, last, 1, steps); len(out) <= most {
+			return out
+		}
+	}
+	return s.powers(first, last, math.Ceil((last-first+1)/float64(most)), []float64{1})
+}
+
+func (s *scale) powers(first, last, every float64, steps []float64) []tick {
 	var out []tick
 	for e := first; e <= last; e += every {
-		v := math.Pow(10, e)
-		label := shown(v*s.factor, v*s.factor) + s.suffix
-		if e == first && s.zero {
-			label = "0"
+		for _, step := range steps {
+			v := step * math.Pow(10, e)
+			if v > s.high {
+				break
+			}
+			label := shown(v*s.factor, math.Pow(10, e)*s.factor) + s.suffix
+			if len(out) == 0 && s.zero {
+				label = "0"
+			}
+			out = append(out, tick{share: s.share(v), label: label})
 		}
-		out = append(out, tick{share: s.share(v), label: label})
 	}
 	return out
 }
