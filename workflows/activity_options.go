@@ -101,6 +101,27 @@ func tellOptions(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// chartOptions: a picture of what was measured already. Few attempts are enough,
+// because a Prometheus that does not answer is no error.
+func chartOptions(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout: 45 * time.Second,
+		HeartbeatTimeout:    heartbeatTimeout,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 6, NonRetryableErrorTypes: finalErrors},
+	})
+}
+
+// shareOptions: an upload is three calls. An incident that is over ends without the
+// picture in its thread rather than wait for long.
+func shareOptions(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout:    30 * time.Second,
+		ScheduleToCloseTimeout: 10 * time.Minute,
+		HeartbeatTimeout:       heartbeatTimeout,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, NonRetryableErrorTypes: finalErrors},
+	})
+}
+
 // postmortemOptions: GitHub may be away for hours; the postmortem can wait,
 // and must not be lost.
 func postmortemOptions(ctx workflow.Context) workflow.Context {

@@ -165,6 +165,7 @@ func (r *incidentRun) run(ctx workflow.Context) error {
 	workflow.Go(ctx, r.keepCalling)
 	workflow.Go(ctx, r.keepPostmortem)
 	workflow.Go(ctx, r.keepReview)
+	workflow.Go(ctx, r.keepCharts)
 	workflow.Go(ctx, r.keepLooking)
 	workflow.Go(ctx, r.watchRollback)
 	workflow.Go(ctx, r.watchStrays)
@@ -235,7 +236,7 @@ func (r *incidentRun) awaitWork(ctx workflow.Context) {
 
 // quiet reports whether nothing runs beside the main loop.
 func (r *incidentRun) quiet() bool {
-	return r.rolling == nil && r.busy == 0 && !r.writing && !r.state.Unwritten && !r.reviewing && !r.state.Unreviewed
+	return r.rolling == nil && r.busy == 0 && !r.writing && !r.state.Unwritten && !r.reviewing && !r.state.Unreviewed && len(r.state.Undrawn) == 0
 }
 
 // atRest reports whether nothing is in flight and all is written and shown.

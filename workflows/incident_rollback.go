@@ -55,6 +55,7 @@ func (r *incidentRun) rollBack(ctx workflow.Context) {
 		end.Reason = "the rollback itself failed, so look at each target: " + plain(err)
 	}
 	r.replace(end)
+	r.wantChart(in, end)
 	r.afterRollback(ctx, end)
 }
 
@@ -117,7 +118,7 @@ func (r *incidentRun) takeReport(ctx workflow.Context, report incident.RollbackV
 		return
 	}
 	r.heardAt = workflow.Now(ctx)
-	report.FinishedAt = time.Time{}
+	report.FinishedAt, report.Chart = time.Time{}, nil
 	if !report.ActionsDoneAt.IsZero() {
 		r.setPhase(ctx, incident.PhaseValidating)
 	}

@@ -69,6 +69,11 @@ type world struct {
 	replan    func(activities.ReplanInput) (activities.ReplanResult, error)
 	execute   func(activities.ExecuteInput) (incident.ActionView, error)
 	measure   func(n int, at time.Time) incident.RecoveryResult
+	// drawn and shared are the charts that were asked for.
+	drawn  []activities.ChartInput
+	shared []activities.ShareChartInput
+	draw   func(activities.ChartInput) (incident.ChartRef, error)
+	share  func(activities.ShareChartInput) (incident.PictureRef, error)
 	// notes are what was noted at the source.
 	notes []activities.NoteInput
 }
@@ -199,6 +204,26 @@ func newWorld(t *testing.T) *world {
 	on(a.WritePostmortem, func(context.Context, activities.PostmortemInput) (incident.PostmortemRef, error) {
 		w.note("WritePostmortem")
 		return incident.PostmortemRef{Number: 7, URL: "https://git.example.com/7"}, nil
+	})
+	on(a.DrawRecovery, func(_ context.Context, in activities.ChartInput) (incident.ChartRef, error) {
+		w.note("DrawRecovery")
+		w.mu.Lock()
+		w.drawn = append(w.drawn, in)
+		w.mu.Unlock()
+		if w.draw != nil {
+			return w.draw(in)
+		}
+		return incident.ChartRef{Digest: incident.DigestOf([]byte("light")), DarkDigest: incident.DigestOf([]byte("dark"))}, nil
+	})
+	on(a.ShareChart, func(_ context.Context, in activities.ShareChartInput) (incident.PictureRef, error) {
+		w.note("ShareChart")
+		w.mu.Lock()
+		w.shared = append(w.shared, in)
+		w.mu.Unlock()
+		if w.share != nil {
+			return w.share(in)
+		}
+		return incident.PictureRef{File: "F1", URL: "https://chat.example.com/files/U1/F1/chart.png"}, nil
 	})
 	on(a.OpenReview, func(_ context.Context, in activities.ReviewInput) (incident.PostmortemRef, error) {
 		w.note("OpenReview " + in.Due.Format(time.DateOnly))

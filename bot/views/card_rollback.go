@@ -169,6 +169,7 @@ func verdict(v incident.View) slack.Block {
 	if res.Reason != "" {
 		r.text(". " + Plain(res.Reason, maxLine))
 	}
+	chartLine(r, rb.Chart)
 	for i, s := range res.SLIs {
 		if i == maxTargetsShown {
 			r.text(fmt.Sprintf("\n… and %d more SLIs", len(res.SLIs)-i))

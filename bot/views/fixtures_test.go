@@ -222,6 +222,10 @@ func recovered() incident.View {
 			{Name: "latency p99", Verdict: incident.VerdictRecovered, Reason: "0.21 s is below 0.5 s", Unit: "s", Objective: "< 0.5", Baseline: new(0.2), During: new(1.9), After: new(0.21)},
 		},
 	}
+	rb.Chart = &incident.ChartRef{
+		Digest: digest("light"), DarkDigest: digest("dark"), SlackFile: "F1", SlackURL: "https://example.slack.com/files/U1/F1/chart.png",
+		URL: "https://github.com/example/postmortems/blob/backout-charts/charts/pagerduty-Q1ABC/1.png?raw=true", DarkURL: "https://github.com/example/postmortems/blob/backout-charts/charts/pagerduty-Q1ABC/2.png?raw=true",
+	}
 	v.Card = incident.CardRef{Channel: "C1", TS: "1.2", URL: "https://example.slack.com/archives/C1/p12"}
 	v.Timeline = append(v.Timeline, incident.Event{ID: "rollback/pagerduty/Q1ABC/1/e9", Kind: incident.EventVerdict, At: at(3 * time.Minute), Text: "Recovered"})
 	return v

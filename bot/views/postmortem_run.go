@@ -80,6 +80,7 @@ func (p *paper) slis(v incident.View) {
 	if n := len(rb.Recovery.SLIs) - 30; n > 0 {
 		p.line(fmt.Sprintf("\n… and %d more SLIs", n))
 	}
+	p.chart(rb.Chart)
 }
 
 func (p *paper) wontRevert(v incident.View) {

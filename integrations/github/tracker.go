@@ -28,6 +28,8 @@ type TrackerOptions struct {
 	// Label marks the issues; empty means DefaultLabel. GitHub makes it when
 	// it does not exist.
 	Label string
+	// Charts says that pictures are put into the repository, on ChartsBranch.
+	Charts bool
 }
 
 // Tracker keeps the one postmortem issue of each incident. It implements the
@@ -36,6 +38,7 @@ type Tracker struct {
 	conn        *connection
 	owner, name string
 	label       string
+	charts      bool
 
 	mu sync.Mutex
 	// issues remembers where an incident's issue was found.
@@ -66,7 +69,7 @@ func NewTracker(o TrackerOptions) (*Tracker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make tracker: %w", err)
 	}
-	return &Tracker{conn: conn, owner: owner, name: name, label: o.Label, issues: make(map[string]*place)}, nil
+	return &Tracker{conn: conn, owner: owner, name: name, label: o.Label, charts: o.Charts, issues: make(map[string]*place)}, nil
 }
 
 // Close gives up idle connections.

@@ -248,26 +248,7 @@ func (c *Channel) Say(ctx context.Context, card incident.CardRef, id, text strin
 
 // said reports whether the line is in the thread already.
 func (c *Channel) said(ctx context.Context, card incident.CardRef, id string) (bool, error) {
-	self, err := c.whoami(ctx)
-	if err != nil {
-		return false, err
-	}
-	params := slackgo.GetConversationRepliesParameters{ChannelID: card.Channel, Timestamp: card.TS, Limit: pageSize, IncludeAllMetadata: true}
-	for range maxPages {
-		page, more, next, err := c.opts.API.GetConversationRepliesContext(ctx, &params)
-		if err != nil {
-			return false, wrap("conversations.replies", err)
-		}
-		for _, m := range page {
-			if own(self, m) && payload(m, EventLine, fieldID) == id {
-				return true, nil
-			}
-		}
-		if params.Cursor = next; !more || next == "" {
-			return false, nil
-		}
-	}
-	return false, fmt.Errorf("say in thread: it has more than %d replies: %w", maxPages*pageSize, driver.ErrInvalid)
+	return c.thread(ctx, card, func(m slackgo.Message) bool { return payload(m, EventLine, fieldID) == id })
 }
 
 // words is a message in which nothing is interpreted.

@@ -3,7 +3,7 @@
 //
 // Channel keeps one card an incident: the first post carries the incident's
 // key as message metadata, so that a retry after a lost response finds the
-// card instead of posting a second one. Directory answers with exactly one
+// card instead of posting a second one. Pictures go into its thread. Directory answers with exactly one
 // active person, or refuses with a reason; it also says who is in a user group.
 //
 // It refuses to guess: a guest, a bot, a deactivated account, an account of

@@ -63,7 +63,7 @@ type manifest struct {
 // methods are those that Backout calls.
 var methods = []string{
 	"auth.test", "chat.getPermalink", "chat.postEphemeral", "chat.postMessage", "chat.update", "conversations.history",
-	"conversations.replies", "usergroups.users.list", "users.info", "users.lookupByEmail", "views.open",
+	"conversations.replies", "files.completeUploadExternal", "files.getUploadURLExternal", "usergroups.users.list", "users.info", "users.lookupByEmail", "views.open",
 }
 
 func TestManifests(t *testing.T) {

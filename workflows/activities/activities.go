@@ -37,6 +37,9 @@ type Activities struct {
 	// Review renders the issue of a review of approvals past the policy, due at a
 	// time. It is optional: without it no such issue is written, which is said.
 	Review func(v incident.View, due time.Time) (title, body string)
+	// Chart draws a rollback's SLIs as PNG, for a light or a dark surface. It is
+	// optional: without it there is no chart, which is said.
+	Chart func(c incident.Chart, dark bool) ([]byte, error)
 	// Now is the clock of what is recorded.
 	Now func() time.Time
 
@@ -341,7 +344,11 @@ func (a *Activities) WritePostmortem(ctx context.Context, in PostmortemInput) (i
 	if a.Tracker == nil {
 		return incident.PostmortemRef{}, asActivityError(fmt.Errorf("write postmortem: tracker is %w", errNotConfigured))
 	}
-	title, body := a.Postmortem(in.View)
+	v, err := a.pictured(ctx, in.View)
+	if err != nil {
+		return incident.PostmortemRef{}, asActivityError(err)
+	}
+	title, body := a.Postmortem(v)
 	ref, err := a.Tracker.Upsert(ctx, in.View.Key, title, body)
 	return ref, asActivityError(err)
 }

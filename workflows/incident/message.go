@@ -153,6 +153,12 @@ func EvidenceID(rollbackID string, phase EvidencePhase) string {
 	return rollbackID + "/evidence/" + string(phase)
 }
 
+// ChartID is the ledger entry of a rollback's chart.
+func ChartID(rollbackID string) string { return EvidenceID(rollbackID, EvidenceChart) }
+
+// SharedChartID is the ledger entry that says where a rollback's chart is shown.
+func SharedChartID(rollbackID string) string { return ChartID(rollbackID) + "/shown" }
+
 // RollbackOf reports whether a rollback ID is one of that incident.
 func RollbackOf(rollbackID, key string) bool {
 	return strings.HasPrefix(rollbackID, "rollback/"+key+"/")
@@ -218,6 +224,8 @@ type IncidentState struct {
 	// there are none. Unreviewed says that the issue for it is to be written.
 	ReviewDue  time.Time `json:"review_due,omitzero"`
 	Unreviewed bool      `json:"unreviewed,omitempty"`
+	// Undrawn are the rollbacks whose charts are to be drawn and shown, oldest first.
+	Undrawn []UndrawnChart `json:"undrawn,omitempty"`
 	// Idle counts the answers that did nothing, by class.
 	Idle []Tally `json:"idle,omitempty"`
 	// Spent are the answers that were counted and not recorded by themselves, newest
@@ -229,6 +237,15 @@ type IncidentState struct {
 	Reminded string `json:"reminded,omitempty"`
 	// Escalated are the causes for which the next level has been paged.
 	Escalated []string `json:"escalated,omitempty"`
+}
+
+// UndrawnChart is a rollback whose chart is to be drawn and shown, with what its view
+// does not have.
+type UndrawnChart struct {
+	Rollback  string    `json:"rollback"`
+	Plan      Plan      `json:"plan"`
+	OnsetAt   time.Time `json:"onset_at"`
+	ChangedAt time.Time `json:"changed_at,omitzero"`
 }
 
 // Tally counts the answers of one class that did nothing.

@@ -91,6 +91,8 @@ type EvidencePhase string
 const (
 	EvidenceBefore EvidencePhase = "before"
 	EvidenceAfter  EvidencePhase = "after"
+	// EvidenceChart is the phase of the pictures that are drawn after the verdict.
+	EvidenceChart EvidencePhase = "chart"
 )
 
 // Manifest lists the evidence of one phase. Its own digest goes into the

@@ -122,6 +122,8 @@ type RollbackView struct {
 	Before   *Manifest       `json:"before,omitempty"`
 	After    *Manifest       `json:"after,omitempty"`
 	Recovery *RecoveryResult `json:"recovery,omitempty"`
+	// Chart is the picture of before, during and after; nil until it is drawn.
+	Chart *ChartRef `json:"chart,omitempty"`
 	// Events are the rollback's own lines of the timeline.
 	Events []Event `json:"events,omitempty"`
 	// ApprovedAt is when the policy was satisfied; the others are zero until

@@ -65,7 +65,7 @@ func openVendors(c Config, catalogue *runbooks.Catalogue, log *slog.Logger) (ven
 	}
 	if c.GitHub.TokenFile != "" {
 		options := github.Options{URL: c.GitHub.APIURL, TokenFile: c.GitHub.TokenFile}
-		tracker, err := github.NewTracker(github.TrackerOptions{Options: options, Repo: c.GitHub.PostmortemRepo, Label: c.GitHub.Label})
+		tracker, err := github.NewTracker(github.TrackerOptions{Options: options, Repo: c.GitHub.PostmortemRepo, Label: c.GitHub.Label, Charts: c.GitHub.Charts})
 		if err != nil {
 			return v, err
 		}

@@ -191,7 +191,10 @@ func (s *Server) listReleases(r *rest.Request, p *repo) rest.Reply {
 }
 
 func (s *Server) getContents(r *rest.Request, p *repo) rest.Reply {
-	path := r.Vars["path"]
+	path := unslash(r.Vars["path"])
+	if p.git != "" {
+		return s.getGitContents(r, p, path)
+	}
 	if ref := r.Query.Get("ref"); ref != "" {
 		if _, found := p.resolve(ref); !found {
 			return message(http.StatusNotFound, "No commit found for the ref "+ref)

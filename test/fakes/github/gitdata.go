@@ -18,7 +18,7 @@ const slash = "\x1f"
 // the API below a prefix, and the names of refs hold slashes.
 func root(path string) string {
 	path = strings.TrimPrefix(path, "/api/v3")
-	for _, before := range []string{"/git/ref/", "/git/refs/", "/branches/"} {
+	for _, before := range []string{"/git/ref/", "/git/refs/", "/branches/", "/contents/"} {
 		if head, name, found := strings.Cut(path, before); found {
 			return head + before + strings.ReplaceAll(name, "/", slash)
 		}
@@ -177,6 +177,16 @@ func (s *Server) createTree(r *rest.Request, p *repo) rest.Reply {
 		path, _ := e["path"].(string)
 		mode, _ := e["mode"].(string)
 		hash, isText := e["sha"].(string)
+		if text, inline := e["content"].(string); inline {
+			if _, both := e["sha"]; both {
+				return unprocessable("Must not supply both tree.sha and tree.content")
+			}
+			out, err := p.ask([]byte(text), nil, "hash-object", "-w", "--stdin")
+			if err != nil {
+				return unprocessable("tree.content can not be written")
+			}
+			hash, isText = strings.TrimSpace(out), true
+		}
 		switch {
 		case path == "" || strings.HasPrefix(path, "/") || strings.ContainsAny(path, "\n\t"):
 			return unprocessable("tree.path contains a malformed path component")

@@ -171,6 +171,7 @@ func (s *Server) handlers() map[string]func(*rest.Request) rest.Reply {
 		"GET " + r + "/compare/{basehead}":                          s.in(s.compare),
 		"GET " + r + "/releases":                                    s.in(s.listReleases),
 		"GET " + r + "/contents/{path}":                             s.in(s.getContents),
+		"PUT " + r + "/contents/{path}":                             s.inGit(s.putContents),
 		"GET " + r + "/actions/workflows/{workflow_id}":             s.in(s.getWorkflow),
 		"POST " + r + "/actions/workflows/{workflow_id}/dispatches": s.in(s.dispatch),
 		"GET " + r + "/actions/workflows/{workflow_id}/runs":        s.in(s.listRuns),

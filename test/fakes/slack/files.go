@@ -7,10 +7,24 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"time"
+	"unicode/utf8"
 )
 
-// maxUpload is the largest file that the stand-in takes, in bytes.
-const maxUpload = 16 << 20
+// Bounds of uploads.
+const (
+	// maxUpload is the largest file that the stand-in takes, in bytes.
+	maxUpload = 16 << 20
+	// maxAlt is the longest description of an image, in characters.
+	// Source: https://docs.slack.dev/reference/methods/files.getUploadURLExternal
+	maxAlt = 1000
+	// maxShares is how many channels one upload is shared to.
+	// Source: https://docs.slack.dev/reference/methods/files.completeUploadExternal
+	maxShares = 100
+	// uploadLife is how long an upload address works. Slack publishes no time; this
+	// is long for a program and short for a test's clock.
+	uploadLife = 10 * time.Minute
+)
 
 // upload is a file on its way: announced, then sent, then shared.
 type upload struct {
@@ -18,12 +32,18 @@ type upload struct {
 	length  int
 	content []byte
 	done    bool
+	until   time.Time
 }
 
 func (s *Server) filesGetUploadURL(c *call) (answer, *refusal) {
 	length := c.args.number("length", 0)
-	if length <= 0 || length > maxUpload {
+	switch {
+	case length <= 0 || c.args.text("filename") == "":
+		return nil, refuse("missing_argument")
+	case length > maxUpload:
 		return nil, refuse("file_upload_size_restricted")
+	case utf8.RuneCountInString(c.args.text("alt_txt")) > maxAlt:
+		return nil, refuse("alt_txt_too_large")
 	}
 	name := path.Base(c.args.text("filename"))
 	id := s.world.id("F")
@@ -32,8 +52,12 @@ func (s *Server) filesGetUploadURL(c *call) (answer, *refusal) {
 		kind = "application/octet-stream"
 	}
 	s.uploads[id] = &upload{
-		length: length,
-		file:   File{ID: id, Name: name, Title: name, Mimetype: kind, Size: length, URL: s.URL() + "/files/" + id + "/" + name},
+		length: length, until: c.now.Add(uploadLife),
+		file: File{
+			ID: id, Name: name, Title: name, Mimetype: kind, Size: length, Alt: c.args.text("alt_txt"),
+			URL:       s.URL() + "/files/" + id + "/" + name,
+			Permalink: s.URL() + "/files/" + s.opts.BotUserID + "/" + id + "/" + name,
+		},
 	}
 	return answer{"upload_url": s.URL() + "/upload/" + id, "file_id": id}, nil
 }
@@ -60,8 +84,10 @@ func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	u := s.uploads[r.PathValue("id")]
 	switch {
-	case u == nil:
+	case u == nil || !s.opts.Now().Before(u.until):
 		http.Error(w, "no such upload", http.StatusNotFound)
+	case u.done:
+		http.Error(w, "the upload was completed", http.StatusBadRequest)
 	case len(content) != u.length:
 		http.Error(w, "length differs from what was announced", http.StatusBadRequest)
 	default:
@@ -98,16 +124,28 @@ func (s *Server) filesCompleteUpload(c *call) (answer, *refusal) {
 	if targets == "" {
 		targets = c.args.text("channel_id")
 	}
+	ids := strings.FieldsFunc(targets, func(r rune) bool { return r == ',' })
+	thread := c.args.text("thread_ts")
+	switch {
+	case len(ids) > maxShares:
+		return nil, refuse("channels_limit_exceeded")
+	case thread != "" && len(ids) != 1:
+		return nil, refuse("invalid_arguments", "[ERROR] thread_ts needs exactly one channel [json-pointer:/thread_ts]")
+	}
 	var channels []*conversation
-	for _, id := range strings.FieldsFunc(targets, func(r rune) bool { return r == ',' }) {
+	for _, id := range ids {
 		channel, refused := s.joined(id)
 		if refused != nil {
 			return nil, refused
 		}
+		// The stand-in is stricter than Slack here, which has no code for it.
+		if parent := channel.message(thread); thread != "" && (parent == nil || parent.ThreadTS != "") {
+			return nil, refuse("invalid_arguments", "[ERROR] thread_ts is not the parent of a thread [json-pointer:/thread_ts]")
+		}
 		channels = append(channels, channel)
 	}
 	for _, channel := range channels {
-		m := s.botMessage(channel.ID, c.args.text("thread_ts"), said)
+		m := s.botMessage(channel.ID, thread, said)
 		m.Files = files
 		channel.messages = append(channel.messages, m)
 	}

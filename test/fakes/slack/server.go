@@ -85,6 +85,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /response/{id}", s.serveResponseURL)
 	mux.HandleFunc("POST /upload/{id}", s.serveUpload)
 	mux.HandleFunc("GET /files/{id}/{name}", s.serveFile)
+	mux.HandleFunc("GET /files/{user}/{id}/{name}", s.serveFile)
 	mux.HandleFunc("GET /link/", s.serveSocket)
 	s.routePage(mux)
 	return mux

@@ -68,7 +68,9 @@ type Bookmark struct {
 // File is an uploaded file.
 type File struct {
 	ID, Name, Title, Mimetype, URL string
-	Size                           int
+	// Permalink leads people to it, Alt describes it.
+	Permalink, Alt string
+	Size           int
 }
 
 func newWorld(opts Options) world {
@@ -197,7 +199,7 @@ func (m *Message) wire(teamID string, metadata bool) map[string]any {
 
 func (f File) wire() map[string]any {
 	return map[string]any{
-		"id": f.ID, "name": f.Name, "title": f.Title, "mimetype": f.Mimetype, "size": f.Size, "url_private": f.URL,
+		"id": f.ID, "name": f.Name, "title": f.Title, "mimetype": f.Mimetype, "size": f.Size, "url_private": f.URL, "permalink": f.Permalink, "alt_txt": f.Alt,
 	}
 }
 

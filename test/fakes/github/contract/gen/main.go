@@ -36,7 +36,7 @@ var operations = []string{
 	"GET /repos/{owner}/{repo}/commits", "GET /repos/{owner}/{repo}/commits/{ref}",
 	"GET /repos/{owner}/{repo}/compare/{basehead}",
 	"GET /repos/{owner}/{repo}/releases",
-	"GET /repos/{owner}/{repo}/contents/{path}",
+	"GET /repos/{owner}/{repo}/contents/{path}", "PUT /repos/{owner}/{repo}/contents/{path}",
 	"GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}",
 	"POST /repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches",
 	"GET /repos/{owner}/{repo}/actions/workflows/{workflow_id}/runs",
