@@ -69,6 +69,15 @@ func (w *world) play(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("wait for the end of the incident: %w", err)
 	}
+	if o.view != "" {
+		// The postmortem's number and due date come a moment after the end.
+		if view, err = w.await(ctx, key, follow, func(v incident.View) bool { return v.Postmortem.Number > 0 }); err != nil {
+			return fmt.Errorf("wait for the postmortem: %w", err)
+		}
+		if err := record(o.view, view); err != nil {
+			return err
+		}
+	}
 	return w.conclude(ctx, view, out)
 }
 
