@@ -221,3 +221,11 @@ func (v View) LastRollback() *RollbackView {
 	}
 	return &v.Rollbacks[len(v.Rollbacks)-1]
 }
+
+// PostmortemState is how the issue of a postmortem stands.
+type PostmortemState struct {
+	// Open says that it is not closed, and Items counts its action items that nobody
+	// ticked.
+	Open  bool `json:"open"`
+	Items int  `json:"items"`
+}
