@@ -37,6 +37,8 @@ type Activities struct {
 	// Review renders the issue of a review of approvals past the policy, due at a
 	// time. It is optional: without it no such issue is written, which is said.
 	Review func(v incident.View, due time.Time) (title, body string)
+	// FollowUp says when postmortems are due; zero for never.
+	FollowUp FollowUp
 	// Now is the clock of what is recorded.
 	Now func() time.Time
 
@@ -65,6 +67,9 @@ type Activities struct {
 	Owners map[runbooks.OwnerKind]Member
 	// Console is the address of an incident's page; it is optional.
 	Console func(key string) string
+	// Records is the address of the page that lists an incident's recorded events; it
+	// is optional: without it the postmortem names them and links to none.
+	Records func(key string) string
 	// Meter is optional: without it nothing is counted.
 	Meter Meter
 	// Lately is optional: without it everybody is asked every time.
@@ -240,7 +245,7 @@ func recordable(e incident.Entry) error {
 			return fmt.Errorf("record %q: %w: the ID is that of a judged command", e.ID, driver.ErrInvalid)
 		}
 	case incident.EventPage, incident.EventChange, incident.EventOptions, incident.EventRollback, incident.EventLock,
-		incident.EventVerdict, incident.EventEscalation, incident.EventPostmortem, incident.EventPhaseChange, incident.EventReminder:
+		incident.EventVerdict, incident.EventEscalation, incident.EventPostmortem, incident.EventPhaseChange, incident.EventReminder, incident.EventPin:
 		return nil
 	default:
 		return fmt.Errorf("record %q: %w: unknown kind %q", e.ID, driver.ErrInvalid, e.Kind)
@@ -332,8 +337,16 @@ func (a *Activities) WritePostmortem(ctx context.Context, in PostmortemInput) (i
 	if a.Tracker == nil {
 		return incident.PostmortemRef{}, asActivityError(fmt.Errorf("write postmortem: tracker is %w", errNotConfigured))
 	}
-	title, body := a.Postmortem(in.View)
-	ref, err := a.Tracker.Upsert(ctx, in.View.Key, title, body)
+	v := in.View
+	if v.Postmortem.Due.IsZero() {
+		v.Postmortem.Due = a.FollowUp.Due(v.PagedAt)
+	}
+	if v.ConsoleURL == "" && a.Records != nil {
+		v.ConsoleURL = a.Records(v.Key)
+	}
+	title, body := a.Postmortem(v)
+	ref, err := a.Tracker.Upsert(ctx, v.Key, title, body)
+	ref.Due = v.Postmortem.Due
 	return ref, asActivityError(err)
 }
 

@@ -84,3 +84,19 @@ type PinImage struct {
 	Name string `json:"name"`
 	URL  string `json:"url"`
 }
+
+// ChannelMessage is what somebody wrote in a channel, as plain text.
+type ChannelMessage struct {
+	// Own says that Backout wrote it, Author who did otherwise.
+	Own    bool
+	Author string
+	Text   string
+	At     time.Time
+	// EditedAt is zero for a message that was never edited.
+	EditedAt time.Time
+	// URL leads to it; Images are its pictures, as links.
+	URL    string
+	Images []PinImage
+	// PinnedBy are the accounts that marked it for the timeline.
+	PinnedBy []string
+}
