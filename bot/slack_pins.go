@@ -87,6 +87,8 @@ func (d *desk) mark(ctx context.Context, e envelope) answer {
 	case err != nil:
 		d.log.WarnContext(ctx, "find incident of a pin", "error", err)
 		return answer{}
+	case key == "" && len(here) == 0:
+		return answer{taken: true}
 	case key == "":
 		d.tellLater(ctx, who, views.Said(views.PinWhere))
 		return answer{taken: true}

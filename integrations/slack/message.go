@@ -121,7 +121,7 @@ func moment(ts string) time.Time {
 
 // reference is what Slack writes for people, channels, groups, links and dates.
 // Source: https://docs.slack.dev/messaging/formatting-message-text
-var reference = regexp.MustCompile(`<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>`)
+var reference = regexp.MustCompile(`<([@#!]?)([^<>|\s][^<>|]*)(?:\|([^<>]*))?>`)
 
 // plainText is what a message says, with nothing left that Slack would make something
 // of: references by their labels, and links by their addresses.

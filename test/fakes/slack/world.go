@@ -68,7 +68,9 @@ type Bookmark struct {
 // File is an uploaded file.
 type File struct {
 	ID, Name, Title, Mimetype, URL string
-	Size                           int
+	// Permalink is where people see it; empty means that it has none.
+	Permalink string
+	Size      int
 }
 
 func newWorld(opts Options) world {
@@ -196,9 +198,13 @@ func (m *Message) wire(teamID string, metadata bool) map[string]any {
 }
 
 func (f File) wire() map[string]any {
-	return map[string]any{
+	out := map[string]any{
 		"id": f.ID, "name": f.Name, "title": f.Title, "mimetype": f.Mimetype, "size": f.Size, "url_private": f.URL,
 	}
+	if f.Permalink != "" {
+		out["permalink"] = f.Permalink
+	}
+	return out
 }
 
 func (u *User) wire() map[string]any {
