@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/backout/backout/cmd/sandbox/internal/shop"
@@ -59,6 +60,12 @@ func (w *world) playStuck(ctx context.Context, o options, out io.Writer) error {
 	if err := typed("U0ADA", "break-glass "+opt.ID+" "+incident.ShortDigest(opt.Digest)+" Grace is offline now and a third of the orders fail", func(v incident.View) bool { return len(v.Rollbacks) > 0 }); err != nil {
 		return err
 	}
+	if v, err = w.await(ctx, key, follow, func(v incident.View) bool { return !v.Card.IsZero() }); err != nil {
+		return fmt.Errorf("wait for the card: %w", err)
+	}
+	if err := w.pin(ctx, v.Card, "U0GRACE", "payments answers 503 since 2 minutes before checkout was shipped, I look at it", "U0ADA"); err != nil {
+		return fmt.Errorf("pin a message: %w", err)
+	}
 	ended := func(v incident.View) bool { r := v.LastRollback(); return r != nil && !r.FinishedAt.IsZero() }
 	if _, err := w.await(ctx, key, follow, ended); err != nil {
 		return fmt.Errorf("wait for a verdict: %w", err)
@@ -72,17 +79,40 @@ func (w *world) playStuck(ctx context.Context, o options, out io.Writer) error {
 	if r := v.LastRollback(); r == nil || r.Recovery == nil || r.Recovery.Verdict != incident.VerdictNotRecovered {
 		return errors.New("the rollback was not judged as not recovered")
 	}
-	return record(o.view, v)
+	return w.record(o.view, v)
 }
 
-// record writes a view as JSON, from which its postmortem can be drawn again.
-func record(path string, v incident.View) error {
+// pin has somebody say something in the thread of the incident's card, and somebody
+// else put it into the timeline.
+func (w *world) pin(ctx context.Context, card incident.CardRef, user, text, by string) error {
+	if _, err := w.slack.Say(ctx, fakeslack.Say{User: user, Channel: card.Channel, Thread: card.TS, Text: text}); err != nil {
+		return err
+	}
+	list := w.slack.Messages(card.Channel)
+	said := list[len(list)-1]
+	for _, m := range list {
+		if m.User == user && m.Text == text {
+			said = m
+		}
+	}
+	out, err := w.slack.React(ctx, fakeslack.Mark{User: by, Channel: card.Channel, TS: said.TS, Emoji: "pushpin"})
+	if err == nil && !out.Acked {
+		err = fmt.Errorf("the pin was not acknowledged: %s", out.Reason)
+	}
+	return err
+}
+
+// record writes a view as JSON, from which its postmortem can be drawn again. Ports
+// differ from run to run, so that addresses are those of a shop that has none.
+func (w *world) record(path string, v incident.View) error {
 	if path == "" {
 		return nil
 	}
+	v.ConsoleURL = "https://backout.shop.example/incidents/" + v.Key
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode view: %w", err)
 	}
-	return os.WriteFile(path, append(b, '\n'), 0o600)
+	text := strings.NewReplacer(w.slack.URL(), "https://shop.slack.example", w.pager.URL(), "https://shop.pagerduty.example", w.github.URL(), "https://github.shop.example").Replace(string(b))
+	return os.WriteFile(path, []byte(text+"\n"), 0o600)
 }
