@@ -223,7 +223,7 @@ func day(t time.Time) string {
 }
 
 func (p *paper) summary(v incident.View) {
-	p.line(fmt.Sprintf("%s on **%s**: %s", severity(v.Severity), md(service(v)), Markdown(v.Title, incident.MaxTitle)))
+	p.line(fmt.Sprintf("**%s %s**", severity(v.Severity), md(about(v))))
 	p.line("")
 	if s := likely(v); s != nil {
 		p.item("probable cause: %s", md(change(s.Change)))
@@ -276,7 +276,7 @@ func (p *paper) times(v incident.View) {
 			}
 			return stamp(t)
 		}
-		p.cells(name, between(from, to), show(from), show(to))
+		p.cells(name, took(from, to), show(from), show(to))
 	}
 	began := v.OpenedAt
 	if s := likely(v); s != nil && !s.Change.At.IsZero() && s.Change.At.Before(began) {
@@ -303,7 +303,7 @@ func recoveredAt(v incident.View) time.Time {
 }
 
 func (p *paper) detection(v incident.View) {
-	p.item("reported by %s, opened %s, paged %s", mdName(string(v.Source)), stampOr(v.OpenedAt), stampOr(v.PagedAt))
+	p.item("reported by %s, opened %s, paged %s", source(v.Source), stampOr(v.OpenedAt), stampOr(v.PagedAt))
 	p.ask("Could a check before the release, a canary or another alert have found it sooner?")
 }
 

@@ -53,6 +53,10 @@ const (
 	kindSlowRecovery = "slow recovery"
 )
 
+// alreadyThere is the check that forbids a plan whose targets are where it would take
+// them: after a rollback that is as it should be.
+const alreadyThere = "not there already"
+
 // todo is one action item computed from the run.
 type todo struct {
 	class, kind, text, owner string

@@ -55,7 +55,7 @@ func PublicSummary(v incident.View) string {
 	case ended:
 		b.WriteString(" Our measurements have been back to normal since " + until.UTC().Format("15:04") + " UTC.")
 	case !v.ClosedAt.IsZero():
-		b.WriteString(" Normal service is restored.")
+		b.WriteString(" The incident is over.")
 	default:
 		b.WriteString(" We are still working on it.")
 	}
@@ -134,7 +134,11 @@ func publicAct(v incident.View) string {
 			default:
 			}
 		}
-		return "We " + did + " at " + rb.FirstMutationAt.UTC().Format("15:04") + " UTC."
+		did += " at " + rb.FirstMutationAt.UTC().Format("15:04") + " UTC"
+		if rb.Recovery != nil && rb.Recovery.Verdict == incident.VerdictNotRecovered {
+			did += ", which was not enough"
+		}
+		return "We " + did + "."
 	}
 	return "Our engineers looked into it at once."
 }

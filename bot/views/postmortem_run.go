@@ -171,7 +171,7 @@ func todos(v incident.View) []todo {
 	slow(v, team, add)
 	for _, o := range offered(v) {
 		for _, f := range o.Preflight {
-			if f.Result == incident.PreflightBlocked {
+			if f.Result == incident.PreflightBlocked && f.Name != alreadyThere {
 				add(kindBlocked, team, "make %s possible: %s: %s", o.ID, Plain(f.Name, maxName), Plain(f.Reason, maxLine))
 			}
 		}
@@ -185,8 +185,8 @@ func todos(v incident.View) []todo {
 				"review the break-glass approval of plan %s (%s)", incident.ShortDigest(d.PlanDigest), Plain(d.EventID, maxName))
 		}
 	}
-	for _, s := range leftBehind(v) {
-		add(kindLeft, team, "repair what the rollback left behind: %s", Plain(s, maxLine))
+	if left := leftBehind(v); len(left) > 0 {
+		add(kindLeft, team, "see what the rollback left behind, and repair it: %s", Plain(listed(left, 10), maxLine))
 	}
 	for _, n := range v.Notes {
 		add(kindBlindSpot, "operator of Backout", "look into: %s", Plain(n, maxLine))

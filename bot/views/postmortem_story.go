@@ -96,7 +96,7 @@ func (p *paper) happened(v incident.View) {
 	var said []string
 	say := func(format string, a ...any) { said = append(said, fmt.Sprintf(format, a...)) }
 	if !v.PagedAt.IsZero() {
-		say("At %s %s paged about %s: %s.", clock(v.PagedAt), mdName(orElse(string(v.Source), "somebody")), mdName(service(v)), strings.TrimSuffix(md(v.Title), "."))
+		say("At %s %s paged about %s.", clock(v.PagedAt), source(v.Source), strings.TrimSuffix(md(about(v)), "."))
 	}
 	if s := likely(v); s != nil {
 		say("Backout looked at %s and named the %s. %s", plural(len(v.Ranking.Suspects), "change", "changes"), md(what(s.Change)), md(sentence(s.Reason)))
@@ -104,7 +104,7 @@ func (p *paper) happened(v incident.View) {
 		say("Backout looked at %s and blamed none. %s", plural(len(v.Ranking.Suspects), "change", "changes"), md(sentence(v.Ranking.Reason)))
 	}
 	if !v.OptionsAt.IsZero() {
-		say("%s on the card %s after the page.", plural(max(len(offered(v)), 0), "way out was", "ways out were"), took(v.PagedAt, v.OptionsAt))
+		say("%s worked out, the first %s after the page.", plural(len(offered(v)), "way out was", "ways out were"), took(v.PagedAt, v.OptionsAt))
 	}
 	for i, rb := range v.Rollbacks {
 		if i == 5 {
@@ -138,7 +138,26 @@ func took(from, to time.Time) string {
 	if from.IsZero() || to.IsZero() || to.Before(from) {
 		return "an unrecorded time"
 	}
-	return short(to.Sub(from))
+	if d := to.Sub(from); d >= 50*time.Millisecond {
+		return short(d)
+	}
+	return "less than 0.1 s"
+}
+
+// source is who reported an incident, for people.
+func source(s incident.Source) string {
+	switch s {
+	case incident.SourcePagerDuty:
+		return "PagerDuty"
+	case incident.SourceAlertmanager:
+		return "Alertmanager"
+	case incident.SourceSlack:
+		return "a person in Slack"
+	case incident.SourceCLI:
+		return "a person at the command line"
+	default:
+		return "somebody"
+	}
 }
 
 // approvers are the people whose answers started a rollback.
