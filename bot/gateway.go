@@ -230,6 +230,15 @@ func (g *Gateway) Command(ctx context.Context, key string, q incident.CommandReq
 	return receipt.Result(ctx)
 }
 
+// SendPin returns once Temporal has it that something happened to a message. The same
+// event twice is the same event.
+func (g *Gateway) SendPin(ctx context.Context, key string, q incident.PinRequest) (Receipt, error) {
+	if err := q.Validate(); err != nil {
+		return Receipt{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return g.send(ctx, key, incident.UpdatePin, "pin:"+q.EventID, q)
+}
+
 func (g *Gateway) send(ctx context.Context, key, name, id string, payload any) (Receipt, error) {
 	leave, err := g.crowd.enter(ctx, key)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -132,6 +133,9 @@ func standIn(ctx workflow.Context, in incident.IncidentInput) error {
 			v.Title, v.Timeline = p.Title, append(v.Timeline, incident.Event{ID: p.EventID, Kind: incident.EventPage, At: p.OccurredAt, Text: string(p.Kind)})
 			if p.Channel != "" {
 				v.Card = incident.CardRef{Channel: p.Channel, TS: "1700000000.000100"}
+				if p.ServiceID != "" {
+					v.Card.TS = p.ServiceID
+				}
 			}
 			over = over || p.Kind == incident.PageResolved
 			if p.Service != "" {
@@ -173,6 +177,17 @@ func standIn(ctx workflow.Context, in incident.IncidentInput) error {
 			v.Decisions = append(v.Decisions, incident.Decision{ID: q.DecisionID, OptionID: q.OptionID, Answer: q.Answer, Actor: q.Actor, Outcome: r.Outcome, Reason: q.Reason, BreakGlass: q.BreakGlass, StepUp: q.StepUp})
 			return keep("decide"+q.DecisionID, r)
 		},
+		incident.UpdatePin: func(_ workflow.Context, q incident.PinRequest) (incident.Result, error) {
+			v.Timeline = append(v.Timeline, incident.Event{ID: q.EventID, Kind: incident.EventPin, Text: q.TS, Actor: q.Actor.SlackUser})
+			if q.Actor.SlackUser == "U0GUEST" {
+				return keep("pin"+q.EventID, incident.Result{Outcome: incident.OutcomeUnidentified, Reason: "only people can pin"})
+			}
+			v.Pins = slices.DeleteFunc(slices.Clone(v.Pins), func(p incident.Pin) bool { return p.TS == q.TS && q.Actor == (incident.Actor{}) })
+			if q.Actor != (incident.Actor{}) {
+				v.Pins = append(v.Pins, incident.Pin{Channel: q.Channel, TS: q.TS, EventID: q.EventID})
+			}
+			return keep("pin"+q.EventID, incident.Result{Outcome: incident.OutcomeAccepted})
+		},
 		incident.UpdateCommand: func(ctx workflow.Context, q incident.CommandRequest) (incident.Result, error) {
 			v.Timeline = append(v.Timeline, incident.Event{ID: q.CommandID, Kind: incident.EventCommand, Text: string(q.Verb), Actor: q.Actor.String()})
 			refreshed = refreshed || q.Verb == incident.VerbRefresh
@@ -192,7 +207,7 @@ func standIn(ctx workflow.Context, in incident.IncidentInput) error {
 	if err := workflow.SetQueryHandler(ctx, incident.QueryView, func() (incident.View, error) { return v, nil }); err != nil {
 		return err
 	}
-	for _, name := range []string{incident.UpdatePage, incident.UpdateDecide, incident.UpdateCommand} {
+	for _, name := range []string{incident.UpdatePage, incident.UpdateDecide, incident.UpdateCommand, incident.UpdatePin} {
 		if err := workflow.SetUpdateHandler(ctx, name, handlers[name]); err != nil {
 			return err
 		}

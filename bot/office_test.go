@@ -15,6 +15,7 @@ import (
 	"github.com/backout/backout/bot/views"
 	slackdirectory "github.com/backout/backout/integrations/slack"
 	fakeslack "github.com/backout/backout/test/fakes/slack"
+	"github.com/backout/backout/workflows/incident"
 )
 
 // office is a workspace with the bot in it, over HTTP or Socket Mode.
@@ -59,6 +60,7 @@ func openWithin(t *testing.T, o bot.Options, socket bool, wait, answer time.Dura
 			{ID: channel + "X", Name: "elsewhere", Members: []string{fakeslack.DefaultBotUserID, "U0ADA"}},
 		},
 		Limits: fakeslack.Limits{Off: true},
+		Events: []string{"app_mention", "app_home_opened", "message.channels", "reaction_added", "reaction_removed"},
 		Delivery: fakeslack.Delivery{
 			Deadline: deadline, Retries: []time.Duration{10 * time.Millisecond, 10 * time.Millisecond, 10 * time.Millisecond},
 		},
@@ -76,9 +78,13 @@ func openWithin(t *testing.T, o bot.Options, socket bool, wait, answer time.Dura
 	require.NoError(t, err)
 	directories.Store(channel, directory)
 	t.Cleanup(func() { directories.Delete(channel) })
+	reader, err := slackdirectory.NewChannel(slackdirectory.Options{
+		API: api, ChannelFor: func(incident.View) string { return channel }, Render: func(incident.View) ([]slack.Block, string) { return nil, "card" },
+	})
+	require.NoError(t, err)
 	o.Slack = &bot.SlackOptions{
 		API: api, SigningSecret: f.SigningSecret(), Command: "/rollback", Services: func() []string { return []string{"cart", "checkout"} },
-		Colleague: directory.Colleague, Console: "https://backout.example.com",
+		Colleague: directory.Colleague, Console: "https://backout.example.com", PinEmoji: "pushpin", ThreadOf: reader.ThreadOf,
 	}
 	if o.Gateway == nil {
 		o.Gateway = bot.NewGateway(temporalClient, bot.Unsigned{})

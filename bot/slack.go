@@ -46,6 +46,12 @@ type SlackOptions struct {
 	// KeyAt is the key of the incident whose card is that message, empty if it
 	// is none. Nil means that cards are found by the incidents' own views.
 	KeyAt func(ctx context.Context, channel, ts string) (string, error)
+	// PinEmoji is the name of the emoji that puts a message into the timeline of its
+	// incident; empty for none.
+	PinEmoji string
+	// ThreadOf is the parent of a message that is a reply, empty for one that is none.
+	// Without it a message belongs to the only open incident of its channel.
+	ThreadOf func(ctx context.Context, channel, ts string) (string, error)
 	// Console is the address of the console, where plans that need a second proof
 	// are approved. Empty means that there is no login, and no link to it.
 	Console string

@@ -28,6 +28,20 @@ type envelope struct {
 		Channel  string `json:"channel"`
 		TS       string `json:"ts"`
 		ThreadTS string `json:"thread_ts"`
+		// Reaction and Item are those of a reaction.
+		Reaction string `json:"reaction"`
+		Item     struct {
+			Type    string `json:"type"`
+			Channel string `json:"channel"`
+			TS      string `json:"ts"`
+		} `json:"item"`
+		// Subtype, Message and DeletedTS are those of an edit or a deletion.
+		Subtype string `json:"subtype"`
+		Message struct {
+			TS    string `json:"ts"`
+			BotID string `json:"bot_id"`
+		} `json:"message"`
+		DeletedTS string `json:"deleted_ts"`
 	} `json:"event"`
 }
 
@@ -42,10 +56,14 @@ func (e envelope) team() string {
 
 // event answers an event. Those that Backout does not know are acknowledged.
 func (d *desk) event(ctx context.Context, e envelope) answer {
-	if e.Type == "event_callback" && e.Event.Type == "app_mention" {
+	switch {
+	case e.Type != "event_callback":
+		return answer{taken: true}
+	case e.Event.Type == "app_mention":
 		return d.mention(ctx, e)
+	default:
+		return d.mark(ctx, e)
 	}
-	return answer{taken: true}
 }
 
 // slackRequest verifies a request of Slack and answers it once.

@@ -58,6 +58,8 @@ type incidentRun struct {
 	state incident.IncidentState
 	// mutex keeps updates that need an activity from interleaving.
 	mutex workflow.Mutex
+	// looking keeps looks at pinned messages in order.
+	looking workflow.Mutex
 	// pending are entries that the ledger does not have yet, and calls page people
 	// and are not under way yet.
 	pending []incident.Entry
@@ -119,7 +121,7 @@ func (r *incidentRun) open(ctx workflow.Context, in incident.IncidentInput) erro
 }
 
 func newIncidentRun(ctx workflow.Context, in incident.IncidentInput) *incidentRun {
-	r := &incidentRun{mutex: workflow.NewMutex(ctx)}
+	r := &incidentRun{mutex: workflow.NewMutex(ctx), looking: workflow.NewMutex(ctx)}
 	if in.State != nil {
 		r.state = *in.State
 		if r.state.Results == nil {

@@ -59,6 +59,7 @@ func (r *incidentRun) writePostmortem(ctx workflow.Context) {
 		return
 	}
 	v.Postmortem = ref
+	r.followUp(ctx)
 	r.event(ctx, incident.EventPostmortem, workflow.Now(ctx), "", "postmortem drafted: "+ref.URL, ref)
 	note := activities.NoteInput{Key: v.Key, ID: v.Key + "/postmortem", Text: "Postmortem: " + ref.URL}
 	if err := workflow.ExecuteActivity(tellOptions(ctx), act.NoteAtSource, note).Get(ctx, nil); err != nil {

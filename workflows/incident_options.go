@@ -62,6 +62,7 @@ func (r *incidentRun) notCollected(ctx workflow.Context, why string, alone bool)
 func (r *incidentRun) offer(ctx workflow.Context, got activities.CollectResult, redo, alone bool) {
 	v := r.view()
 	r.stillOffered(ctx, got.Options)
+	r.keepDecided(got.Options)
 	v.Service, v.Team, v.Ranking, v.Options = got.Service, got.Team, got.Ranking, got.Options
 	r.noteOptions(got.Notes...)
 	r.refuseAgain()

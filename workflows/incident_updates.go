@@ -36,6 +36,11 @@ func (r *incidentRun) setHandlers(ctx workflow.Context) error {
 	}); err != nil {
 		return err
 	}
+	if err := workflow.SetUpdateHandlerWithOptions(ctx, incident.UpdatePin, r.pin, workflow.UpdateHandlerOptions{
+		Validator: func(q incident.PinRequest) error { return q.Validate() },
+	}); err != nil {
+		return err
+	}
 	return workflow.SetUpdateHandlerWithOptions(ctx, incident.UpdateCommand, r.command, workflow.UpdateHandlerOptions{
 		Validator: func(q incident.CommandRequest) error { return q.Validate() },
 	})

@@ -76,6 +76,18 @@ type world struct {
 	share  func(activities.ShareChartInput) (incident.PictureRef, error)
 	// notes are what was noted at the source.
 	notes []activities.NoteInput
+	// ref is what the postmortem's issue is, if not the usual one.
+	ref *incident.PostmortemRef
+	// drafts are the views that the postmortem was written from.
+	drafts []incident.View
+	// looked are the messages that were looked at, and readPin what they say.
+	looked  []incident.PinRequest
+	readPin func(n int, q incident.PinRequest) (activities.PinResult, error)
+	// stands is how the postmortem stands, remarks what was said under it.
+	stands  func(n int) (activities.FollowUpState, error)
+	looks   int
+	remarks []activities.RemarkInput
+	remark  func(activities.RemarkInput) error
 }
 
 func newWorld(t *testing.T) *world {
@@ -201,8 +213,36 @@ func newWorld(t *testing.T) *world {
 		}
 		return nil
 	})
-	on(a.WritePostmortem, func(context.Context, activities.PostmortemInput) (incident.PostmortemRef, error) {
+	on(a.ReadPin, func(_ context.Context, q incident.PinRequest) (activities.PinResult, error) {
+		w.mu.Lock()
+		w.looked = append(w.looked, q)
+		n := len(w.looked)
+		w.mu.Unlock()
+		return w.readPin(n, q)
+	})
+	on(a.LookAtPostmortem, func(context.Context, incident.FollowUpInput) (activities.FollowUpState, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.looks++
+		return w.stands(w.looks)
+	})
+	on(a.RemarkOnPostmortem, func(_ context.Context, in activities.RemarkInput) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.remarks = append(w.remarks, in)
+		if w.remark != nil {
+			return w.remark(in)
+		}
+		return nil
+	})
+	on(a.WritePostmortem, func(_ context.Context, in activities.PostmortemInput) (incident.PostmortemRef, error) {
 		w.note("WritePostmortem")
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.drafts = append(w.drafts, in.View)
+		if w.ref != nil {
+			return *w.ref, nil
+		}
 		return incident.PostmortemRef{Number: 7, URL: "https://git.example.com/7"}, nil
 	})
 	on(a.DrawRecovery, func(_ context.Context, in activities.ChartInput) (incident.ChartRef, error) {

@@ -29,6 +29,7 @@ var consolePage = template.Must(template.New("console").Funcs(template.FuncMap{
 	"span":      span,
 	"findings":  preflights,
 	"link":      Link,
+	"anchor":    EventAnchor,
 	"action":    actionLine,
 	"reached":   reached,
 	"rollback":  rollbackHeadline,

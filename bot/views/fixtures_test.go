@@ -275,11 +275,27 @@ func breakGlass() incident.View {
 	return v
 }
 
+// pinnedDown is the end of an incident about which people pinned what they said.
+func pinnedDown() incident.View {
+	v := closed()
+	v.Postmortem.Due = at(7 * 24 * time.Hour)
+	v.Pins = []incident.Pin{
+		{
+			Channel: "C1", TS: "1.5", EventID: "pagerduty/Q1ABC/n1", At: at(20 * time.Second), Author: "Bob Noyce", By: "Ada Lovelace", Text: "it is the *discounts*, see #12 <@here> | not the database",
+			URL: "https://example.slack.com/archives/C1/p15", EditedAt: at(25 * time.Second),
+			Images: []incident.PinImage{{Name: "p99 [spike].png", URL: "https://example.slack.com/files/F1"}, {Name: "bad", URL: "javascript:alert(1)"}},
+		},
+		{Channel: "C1", TS: "1.6", EventID: "pagerduty/Q1ABC/n2", At: at(26 * time.Hour), Author: "Bob Noyce", By: "Bob Noyce", Text: "the day after"},
+	}
+	v.Timeline = append(v.Timeline, incident.Event{ID: "pagerduty/Q1ABC/n1", Kind: incident.EventPin, At: at(time.Minute), Actor: "Ada Lovelace", Text: "pinned a message of Bob Noyce"})
+	return v
+}
+
 func phases() map[string]incident.View {
 	return map[string]incident.View{
 		"collecting": collecting(), "deciding": deciding(), "no-options": noOptions(), "blocked": blocked(), "waiting": waiting(),
 		"objections":   objections(),
 		"rolling-back": rollingBack(), "validating": validating(), "recovered": recovered(), "partial": partial(), "void": void(),
-		"closed": closed(), "break-glass": breakGlass(), "zero": {},
+		"closed": closed(), "pinned": pinnedDown(), "break-glass": breakGlass(), "zero": {},
 	}
 }

@@ -98,19 +98,25 @@ func TestCards(t *testing.T) {
 
 func TestPostmortems(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"closed", "partial", "no-options", "blocked", "void", "break-glass", "validating", "zero"} {
+	for _, name := range []string{"closed", "pinned", "partial", "no-options", "blocked", "void", "break-glass", "validating", "zero"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := phases()[name]
 			title, body := views.Postmortem(v)
 			for _, section := range []string{
-				"Summary", "Impact", "Times", "Timeline", "Detection", "Decision", "Options chosen and refused", "Approvals", "Actions taken",
-				"Evidence", "Before and after", "What was not reverted", "Contributing factors", "Lessons", "Action items",
+				"Status", "Summary", "Impact", "What happened", "Trigger", "Root causes and contributing factors", "Detection", "Decision",
+				"Options chosen and refused", "Approvals", "Resolution", "Before and after", "Times", "Responders", "Timeline", "What was not reverted",
+				"Action items", "Lessons learned", "Supporting information", "Internal message", "Public summary",
 			} {
 				require.Contains(t, body, "\n## "+section+"\n")
 			}
 			for _, e := range v.Timeline {
-				require.Contains(t, body, "`"+e.ID+"`", "every line names its recorded event")
+				require.Contains(t, body, "#"+views.EventAnchor(e.ID)+">)", "every line leads to its recorded event")
+			}
+			var page bytes.Buffer
+			require.NoError(t, views.Console(&page, v, views.Visitor{}))
+			for _, e := range v.Timeline {
+				require.Contains(t, page.String(), `id="`+views.EventAnchor(e.ID)+`"`, "which is there")
 			}
 			golden(t, "postmortem-"+name+".md", []byte(title+"\n\n"+body))
 		})
@@ -339,13 +345,13 @@ func TestPostmortemActionItems(t *testing.T) {
 		view incident.View
 		want []string
 	}{
-		{"absent evidence and leftovers", closed(), []string{"**absent evidence**", "**not reverted**", "**blind spot**", "Owner: payments"}},
-		{"missing inverse", noOptions(), []string{"**missing inverse**", "**missing change source**"}},
-		{"blocked", blocked(), []string{"**blocked option**"}},
-		{"stale runbook", void(), []string{"**stale runbook**"}},
-		{"failed inverse", partial(), []string{"**failed inverse**"}},
-		{"break-glass", breakGlass(), []string{"**break-glass review**"}},
-		{"blind", validating(), []string{"**blind SLI**"}},
+		{"absent evidence and leftovers", closed(), []string{"(absent evidence)", "(not reverted)", "(blind spot)", "Owner: payments"}},
+		{"missing inverse", noOptions(), []string{"(missing inverse)", "(missing change source)"}},
+		{"blocked", blocked(), []string{"(blocked option)"}},
+		{"stale runbook", void(), []string{"(stale runbook)"}},
+		{"failed inverse", partial(), []string{"(failed inverse)"}},
+		{"break-glass", breakGlass(), []string{"(break-glass review)"}},
+		{"blind", validating(), []string{"(blind SLI)"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package views
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -16,18 +17,24 @@ const (
 	maxIssueBody  = 65536
 )
 
-// Postmortem is the draft of an incident's GitHub issue: computed from what was
-// recorded, with prompts where only people know. It fits into an issue whatever
-// the view holds: each section has its share of the issue, and lines that do
-// not fit are left out from its middle, and counted.
+// Postmortem is the draft of an incident's GitHub issue: the union of the template
+// of Google's SRE book and of PagerDuty's, computed from what was recorded, with
+// prompts where only people know. It fits into an issue whatever the view holds:
+// each section has its share of the issue, and lines that do not fit are left out
+// from its middle, and counted.
+//
+// Each section begins with a heading of the second level, and nothing else does: the
+// tracker keeps the sections apart by them.
+// Source: https://sre.google/sre-book/example-postmortem/ and
+// https://postmortems.pagerduty.com/resources/post_mortem_template/
 func Postmortem(v incident.View) (title, markdown string) {
-	title = Plain(fmt.Sprintf("Postmortem: %s %s: %s", severity(v.Severity), service(v), Plain(v.Title, maxLine)), maxIssueTitle)
+	title = Plain(fmt.Sprintf("Postmortem: %s %s", severity(v.Severity), about(v)), maxIssueTitle)
 	// A title is no Markdown, but names and references in it still link.
-	title = cut(strings.NewReplacer("@", "@\u2060", "#", "#\u2060").Replace(title), maxIssueTitle)
+	title = cut(strings.NewReplacer("@", "@"+joiner, "#", "#"+joiner).Replace(title), maxIssueTitle)
 
 	var b strings.Builder
 	b.WriteString("<!-- backout: " + commentSafe(v.Key) + " -->\n")
-	b.WriteString("_Drafted by Backout from what it recorded. Times are UTC. Correct what is wrong, and answer the questions._\n")
+	b.WriteString("_Drafted by Backout from what it recorded; times are UTC. A section that you edit is yours: Backout goes on with the others, and says in a comment what it would write there. Lines in italics are questions for people._\n")
 	for _, s := range sections {
 		p := &paper{}
 		s.write(p, v)
@@ -38,27 +45,34 @@ func Postmortem(v incident.View) (title, markdown string) {
 }
 
 // sections are the parts of a postmortem in their order, each with its share
-// of maxIssueBody in characters.
+// of maxIssueBody in characters. Together they leave room for headings and for the
+// tracker's markers.
 var sections = []struct {
 	title string
 	share int
 	write func(*paper, incident.View)
 }{
-	{"Summary", 4000, (*paper).summary},
+	{"Status", 2500, (*paper).status},
+	{"Summary", 2000, (*paper).summary},
 	{"Impact", 2500, (*paper).impact},
-	{"Times", 1500, (*paper).times},
-	{"Timeline", 14000, (*paper).timeline},
+	{"What happened", 2500, (*paper).happened},
+	{"Trigger", 1500, (*paper).trigger},
+	{"Root causes and contributing factors", 1000, (*paper).factors},
 	{"Detection", 1000, (*paper).detection},
-	{"Decision", 4000, (*paper).decision},
-	{"Options chosen and refused", 6000, (*paper).options},
-	{"Approvals", 5000, (*paper).approvals},
-	{"Actions taken", 6000, (*paper).actions},
-	{"Evidence", 5000, (*paper).evidence},
+	{"Decision", 2500, (*paper).decision},
+	{"Options chosen and refused", 5000, (*paper).options},
+	{"Approvals", 3500, (*paper).approvals},
+	{"Resolution", 4500, (*paper).actions},
 	{"Before and after", 4000, (*paper).slis},
-	{"What was not reverted", 2500, (*paper).wontRevert},
-	{"Contributing factors", 1000, (*paper).factors},
-	{"Lessons", 1000, (*paper).lessons},
-	{"Action items", 6000, (*paper).items},
+	{"Times", 1500, (*paper).times},
+	{"Responders", 1500, (*paper).responders},
+	{"Timeline", 10000, (*paper).timeline},
+	{"What was not reverted", 1500, (*paper).wontRevert},
+	{"Action items", 5500, (*paper).items},
+	{"Lessons learned", 1800, (*paper).lessons},
+	{"Supporting information", 4000, (*paper).evidence},
+	{"Internal message", 1200, (*paper).internal},
+	{"Public summary", 1200, (*paper).public},
 }
 
 // fit leaves whole lines out of the middle until the text has at most limit
@@ -67,7 +81,7 @@ func fit(text string, limit int) string {
 	if utf8.RuneCountInString(text) <= limit {
 		return text
 	}
-	const note = 60 // room for the line that counts
+	const note = 70 // room for the line that counts
 	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
 	head, tail, room := 0, len(lines), limit-note
 	for head < tail {
@@ -86,7 +100,13 @@ func fit(text string, limit int) string {
 		room -= n
 		tail--
 	}
-	out := strings.Join(lines[:head], "") + fmt.Sprintf("- … %d lines are left out here; the ledger has everything\n", tail-head) + strings.Join(lines[tail:], "")
+	left := fmt.Sprintf("… %d lines are left out here; the ledger has everything", tail-head)
+	if head > 0 && strings.HasPrefix(lines[head-1], "| ") {
+		left = "| " + left + " |\n" // The table goes on behind it.
+	} else {
+		left = "- " + left + "\n"
+	}
+	out := strings.Join(lines[:head], "") + left + strings.Join(lines[tail:], "")
 	return strings.TrimSuffix(out, "\n") + "\n"
 }
 
@@ -102,12 +122,18 @@ type paper struct{ strings.Builder }
 
 func (p *paper) line(s string)                { p.WriteString(s + "\n") }
 func (p *paper) item(format string, a ...any) { p.line("- " + fmt.Sprintf(format, a...)) }
+func (p *paper) ask(question string)          { p.line("- _" + question + "_") }
 func (p *paper) cells(columns ...string)      { p.line("| " + strings.Join(columns, " | ") + " |") }
 func (p *paper) link(label, address string)   { p.item("%s: %s", label, mdLink(address)) }
-func md(s string) string                      { return Markdown(s, maxLine) }
-func mdName(s string) string                  { return Markdown(s, maxName) }
-func stamp(t time.Time) string                { return t.UTC().Format("2006-01-02 15:04:05") }
-func orUnknown(s string) string               { return orElse(s, "unknown") }
+func (p *paper) head(columns ...string) {
+	p.cells(columns...)
+	p.line("|" + strings.Repeat(" --- |", len(columns)))
+}
+
+func md(s string) string        { return Markdown(s, maxLine) }
+func mdName(s string) string    { return Markdown(s, maxName) }
+func stamp(t time.Time) string  { return t.UTC().Format("2006-01-02 15:04:05") }
+func orUnknown(s string) string { return orElse(s, "unknown") }
 func orElse(s, other string) string {
 	if s == "" {
 		return other
@@ -122,11 +148,83 @@ func mdLink(address string) string {
 	return "none"
 }
 
+// labelled is a link with a label of Backout's own; empty when the address is none.
+func labelled(label, address string) string {
+	if a := Link(address); a != "" {
+		return "[" + label + "](<" + a + ">)"
+	}
+	return ""
+}
+
+// EventAnchor is the fragment of an event's line on the incident's page in the
+// console; empty for an ID that could not be one.
+func EventAnchor(id string) string {
+	if !eventID.MatchString(id) {
+		return ""
+	}
+	return "event-" + id
+}
+
+// eventID is what the ID of a recorded event looks like.
+var eventID = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,300}$`)
+
+// event is a recorded event: a link to its line in the console, or its ID where there
+// is no console.
+func event(v incident.View, id string) string {
+	anchor := EventAnchor(id)
+	if anchor == "" || Link(v.ConsoleURL) == "" {
+		return CodeSpan(id, 200)
+	}
+	label := strings.TrimPrefix(strings.TrimPrefix(id, "rollback/"), v.Key+"/")
+	return labelled(CodeSpan(label, 200), v.ConsoleURL+"#"+anchor)
+}
+
+func (p *paper) status(v incident.View) {
+	p.head("", "")
+	row := func(name, value string) { p.cells(name, value) }
+	if v.ClosedAt.IsZero() {
+		row("Status", "**draft**; the incident is not closed: "+md(headline(v)))
+	} else {
+		row("Status", "**draft**; the incident is closed: "+md(headline(v)))
+	}
+	row("Severity", severity(v.Severity))
+	row("Service", md(service(v)))
+	row("Owner", mdName(owner(v))+" _(name one person)_")
+	row("Due", orElse(day(due(v)), "_not set_"))
+	row("Review meeting", "_when, and who comes?_")
+	row("Incident", CodeSpan(v.Key, 150))
+	var links []string
+	for _, l := range [][2]string{{"page", v.SourceURL}, {"card", v.Card.URL}, {"console", v.ConsoleURL}} {
+		if link := labelled(l[0], l[1]); link != "" {
+			links = append(links, link)
+		}
+	}
+	row("Links", orElse(strings.Join(links, " · "), "none"))
+}
+
+// owner is who has to see to the postmortem.
+func owner(v incident.View) string {
+	switch {
+	case v.Team != "":
+		return Plain(v.Team, maxName)
+	case v.Commander != nil:
+		return person(*v.Commander)
+	default:
+		return "owner of " + service(v)
+	}
+}
+
+// day is a date, empty for none.
+func day(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.DateOnly)
+}
+
 func (p *paper) summary(v incident.View) {
-	p.line(fmt.Sprintf("%s on **%s**: %s", severity(v.Severity), md(service(v)), Markdown(v.Title, incident.MaxTitle)))
+	p.line(fmt.Sprintf("**%s %s**", severity(v.Severity), md(about(v))))
 	p.line("")
-	p.item("incident: %s", CodeSpan(v.Key, 150))
-	p.item("state: %s", md(headline(v)))
 	if s := likely(v); s != nil {
 		p.item("probable cause: %s", md(change(s.Change)))
 	} else {
@@ -140,66 +238,37 @@ func (p *paper) summary(v incident.View) {
 	} else {
 		p.item("no rollback was executed")
 	}
-	p.link("page", v.SourceURL)
-	p.link("card", v.Card.URL)
-	p.link("console", v.ConsoleURL)
+	p.item("%s", harm(v))
+	if d, broken := brokenGlass(v); broken {
+		p.item("**BREAK-GLASS**: %s", md(glassWords(d)))
+	}
 }
 
-func (p *paper) impact(v incident.View) {
-	var services, dependents, data []string
-	for _, o := range executed(v) {
-		for _, r := range o.Radius.Services {
-			services = append(services, r.Name)
-		}
-		for _, r := range o.Radius.Dependents {
-			dependents = append(dependents, r.Name)
-		}
-		for _, r := range o.Radius.SharedData {
-			data = append(data, r.Name)
-		}
+// harm says from when to when it lasted, as far as that is known.
+func harm(v incident.View) string {
+	from, until := onset(v), recoveredAt(v)
+	switch {
+	case from.IsZero():
+		return "when it began was not recorded"
+	case !until.IsZero():
+		return fmt.Sprintf("it lasted %s, from %s until recovery was measured at %s", between(from, until), stamp(from), stamp(until))
+	case !v.ClosedAt.IsZero():
+		return fmt.Sprintf("it lasted up to %s, from %s until it was closed at %s; recovery after a rollback was not measured", between(from, v.ClosedAt), stamp(from), stamp(v.ClosedAt))
+	default:
+		return fmt.Sprintf("it began at %s, and recovery was not measured", stamp(from))
 	}
-	p.item("services: %s", md(orUnknown(listed(distinct(services), 20))))
-	p.item("dependents: %s", md(orElse(listed(distinct(dependents), 20), "none known")))
-	p.item("shared data: %s", md(orElse(listed(distinct(data), 20), "none known")))
-	for _, o := range executed(v) {
-		for _, m := range measurements(o.Radius) {
-			p.item("%s of %s: %s", md(strings.ToLower(m.Name)), md(o.ID), md(strings.Join(m.Items, "; ")))
-		}
-	}
-	p.item("_Who was hurt, how many, for how long, and how do we know?_")
 }
 
-// executed is the options that rollbacks were started for, as far as they are
-// still offered; every option when there were no rollbacks. Options that were
-// worked out anew have other digests under the same IDs.
-func executed(v incident.View) []incident.Option {
-	var out []incident.Option
-	for _, rb := range v.Rollbacks {
-		if o, ok := v.Option(rb.OptionID); ok && o.Digest == rb.PlanDigest {
-			out = append(out, o)
-		}
+// onset is when the harm began, as far as anybody said.
+func onset(v incident.View) time.Time {
+	if v.OpenedAt.IsZero() || !v.PagedAt.IsZero() && v.PagedAt.Before(v.OpenedAt) {
+		return v.PagedAt
 	}
-	if len(v.Rollbacks) == 0 {
-		return v.Options
-	}
-	return out
-}
-
-func distinct(list []string) []string {
-	seen := map[string]bool{}
-	var out []string
-	for _, s := range list {
-		if s = Plain(s, maxName); s != "" && !seen[s] {
-			seen[s] = true
-			out = append(out, s)
-		}
-	}
-	return out
+	return v.OpenedAt
 }
 
 func (p *paper) times(v incident.View) {
-	p.cells("measure", "took", "from", "to")
-	p.cells("---", "---", "---", "---")
+	p.head("measure", "took", "from", "to")
 	row := func(name string, from, to time.Time) {
 		show := func(t time.Time) string {
 			if t.IsZero() {
@@ -207,13 +276,13 @@ func (p *paper) times(v incident.View) {
 			}
 			return stamp(t)
 		}
-		p.cells(name, between(from, to), show(from), show(to))
+		p.cells(name, took(from, to), show(from), show(to))
 	}
-	onset := v.OpenedAt
-	if s := likely(v); s != nil && !s.Change.At.IsZero() && s.Change.At.Before(onset) {
-		onset = s.Change.At
+	began := v.OpenedAt
+	if s := likely(v); s != nil && !s.Change.At.IsZero() && s.Change.At.Before(began) {
+		began = s.Change.At
 	}
-	row("time to detect", onset, v.PagedAt)
+	row("time to detect", began, v.PagedAt)
 	row("page to options", v.PagedAt, v.OptionsAt)
 	var rb incident.RollbackView
 	if last := v.LastRollback(); last != nil {
@@ -233,26 +302,9 @@ func recoveredAt(v incident.View) time.Time {
 	return time.Time{}
 }
 
-func (p *paper) timeline(v incident.View) {
-	if len(v.Timeline) == 0 {
-		p.item("nothing was recorded")
-		return
-	}
-	for _, e := range v.Timeline {
-		text := md(e.Text)
-		if e.Actor != "" {
-			text += " (" + mdName(e.Actor) + ")"
-		}
-		if Link(e.URL) != "" {
-			text += " " + mdLink(e.URL)
-		}
-		p.item("%s %s %s", stamp(e.At), text, CodeSpan(e.ID, 200))
-	}
-}
-
 func (p *paper) detection(v incident.View) {
-	p.item("reported by %s, opened %s, paged %s", mdName(string(v.Source)), stampOr(v.OpenedAt), stampOr(v.PagedAt))
-	p.item("_Could a check before the release, a canary or another alert have found it sooner?_")
+	p.item("reported by %s, opened %s, paged %s", source(v.Source), stampOr(v.OpenedAt), stampOr(v.PagedAt))
+	p.ask("Could a check before the release, a canary or another alert have found it sooner?")
 }
 
 func stampOr(t time.Time) string {
@@ -260,79 +312,4 @@ func stampOr(t time.Time) string {
 		return "at an unrecorded time"
 	}
 	return stamp(t)
-}
-
-func (p *paper) decision(v incident.View) {
-	if v.Commander != nil {
-		p.item("incident commander: %s", md(person(*v.Commander)))
-	} else {
-		p.item("nobody took command")
-	}
-	p.item("%s", md(orElse(v.Ranking.Reason, "the ranking gave no reason")))
-	for i, s := range v.Ranking.Suspects {
-		if i == 10 {
-			p.item("… and %d more changes", len(v.Ranking.Suspects)-i)
-			break
-		}
-		p.item("suspect %d: %s. %s", i+1, md(change(s.Change)), md(s.Reason))
-	}
-}
-
-func (p *paper) options(v incident.View) {
-	if len(v.Options) == 0 {
-		p.item("no option could be offered")
-		return
-	}
-	for i, o := range v.Options {
-		if i == 20 {
-			p.item("… and %d more options", len(v.Options)-i)
-			break
-		}
-		p.item("%s **%s** (%s, %s): %s", CodeSpan(o.ID, 20), md(o.Title), o.Tier, reversibility(o), fate(v, o))
-		for _, a := range o.Plan.Actions[:min(len(o.Plan.Actions), maxTargetsShown)] {
-			p.line("  - " + md(move(a)))
-		}
-		for _, f := range preflights(o) {
-			p.line("  - " + md(f))
-		}
-	}
-}
-
-func reversibility(o incident.Option) string {
-	if o.OneWay() {
-		return "one-way door"
-	}
-	return "reversible"
-}
-
-// fate is what became of an option.
-func fate(v incident.View, o incident.Option) string {
-	for _, rb := range v.Rollbacks {
-		if rb.OptionID == o.ID && rb.PlanDigest == o.Digest {
-			return "chosen, plan " + incident.ShortDigest(rb.PlanDigest)
-		}
-	}
-	for _, d := range v.Decisions {
-		if d.PlanDigest == o.Digest && d.Outcome == incident.OutcomeRefused {
-			return "refused by " + md(person(d.Person)) + ": " + md(orElse(d.Reason, "no reason recorded"))
-		}
-	}
-	if o.Blocked {
-		return "blocked by a check"
-	}
-	return "not chosen"
-}
-
-func (p *paper) approvals(v incident.View) {
-	if len(v.Decisions) == 0 {
-		p.item("nobody decided anything")
-		return
-	}
-	for i, d := range v.Decisions {
-		if i == 50 {
-			p.item("… and %d more decisions", len(v.Decisions)-i)
-			break
-		}
-		p.item("%s %s", Markdown(decision(d), 2*maxLine), CodeSpan(d.EventID, 200))
-	}
 }

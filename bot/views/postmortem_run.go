@@ -3,6 +3,7 @@ package views
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/backout/backout/workflows/incident"
 )
@@ -32,6 +33,8 @@ func (p *paper) actions(v incident.View) {
 	}
 }
 
+// evidence is what supports the rest: manifests of evidence, rules and plans by their
+// digests.
 func (p *paper) evidence(v incident.View) {
 	some := false
 	for i, rb := range v.Rollbacks {
@@ -58,8 +61,27 @@ func (p *paper) evidence(v incident.View) {
 		}
 	}
 	if !some {
-		p.item("none was captured")
+		p.item("no evidence was captured")
 	}
+	var rules []string
+	for _, o := range executed(v) {
+		if len(v.Rollbacks) > 0 && o.Plan.Runbook != "" {
+			rules = append(rules, fmt.Sprintf("runbook %s %s", mdName(o.Plan.Runbook), CodeSpan(o.Plan.RunbookDigest, 80)), "plan of "+mdName(o.ID)+" "+CodeSpan(o.Digest, 80))
+		}
+	}
+	for _, d := range v.Decisions {
+		if d.PolicyDigest != "" {
+			rules = append(rules, "policy "+CodeSpan(d.PolicyDigest, 80))
+		}
+	}
+	slices.Sort(rules)
+	for i, r := range slices.Compact(rules) {
+		if i == maxLines {
+			break
+		}
+		p.item("%s", r)
+	}
+	p.ask("Dashboards, logs, recordings, tickets:")
 }
 
 func (p *paper) slis(v incident.View) {
@@ -68,18 +90,19 @@ func (p *paper) slis(v incident.View) {
 		p.item("nothing was measured")
 		return
 	}
-	p.cells("SLI", "wanted", "before the change", "during", "after", "verdict")
-	p.cells("---", "---", "---", "---", "---", "---")
+	p.head("SLI", "wanted", "before the change", "during", "after", "verdict")
 	for i, s := range rb.Recovery.SLIs {
 		if i == 30 {
 			break
 		}
-		p.cells(mdName(s.Name), mdName(orElse(s.Objective, "not stated")), mdName(number(s.Baseline, s.Unit)),
+		p.cells(mdName(s.Name), mdName(orElse(objective(s.Objective, s.Unit), "not stated")), mdName(number(s.Baseline, s.Unit)),
 			mdName(number(s.During, s.Unit)), mdName(number(s.After, s.Unit)), mdName(string(s.Verdict)))
 	}
 	if n := len(rb.Recovery.SLIs) - 30; n > 0 {
 		p.line(fmt.Sprintf("\n… and %d more SLIs", n))
 	}
+	p.line("")
+	p.item("%s. %s", md(verdictWords(rb.Recovery.Verdict)), md(rb.Recovery.Reason))
 	p.chart(rb.Chart)
 }
 
@@ -113,30 +136,6 @@ func leftBehind(v incident.View) []string {
 	return list
 }
 
-func (p *paper) factors(incident.View) {
-	for _, q := range []string{
-		"What made this change look safe when it was made?",
-		"Which check, review or test could have seen it, and why did it not?",
-		"What made the harm larger or longer than it had to be?",
-		"Where were people, tools or documents in each other's way?",
-	} {
-		p.item("_%s_", q)
-	}
-}
-
-func (p *paper) lessons(incident.View) {
-	for _, q := range []string{
-		"What went well, and must stay so?",
-		"Where were we lucky?",
-		"What did we believe that turned out to be wrong?",
-	} {
-		p.item("_%s_", q)
-	}
-}
-
-// todo is one action item computed from the run.
-type todo struct{ kind, text, owner string }
-
 func (p *paper) items(v incident.View) {
 	list := todos(v)
 	for i, t := range list {
@@ -144,9 +143,15 @@ func (p *paper) items(v incident.View) {
 			p.item("… and %d more", len(list)-i)
 			break
 		}
-		p.line(fmt.Sprintf("- [ ] **%s**: %s. Owner: %s", t.kind, md(t.text), md(t.owner)))
+		due := day(t.due)
+		if due != "" {
+			due = ". Due: " + due
+		}
+		p.line(fmt.Sprintf("- [ ] **%s** (%s): %s. Owner: %s%s", t.class, t.kind, strings.TrimSuffix(md(t.text), "."), md(t.owner), due))
 	}
-	p.line("- [ ] _Add what people found. Every item has one owner._")
+	p.line("- [ ] **prevent**: _what keeps the cause from coming back?_ Owner: _one person_. Due: _a date_")
+	p.line("- [ ] **mitigate**: _what makes the next one smaller or shorter?_ Owner: _one person_. Due: _a date_")
+	p.line("- [ ] **process**: _what should people do differently?_ Owner: _one person_. Due: _a date_")
 }
 
 // todos is what the run itself shows to be missing.
@@ -157,16 +162,18 @@ func todos(v incident.View) []todo {
 	}
 	var list []todo
 	add := func(kind, owner, format string, args ...any) {
-		t := todo{kind: kind, text: fmt.Sprintf(format, args...), owner: owner}
+		t := todo{kind: kind, class: classOf(kind), text: fmt.Sprintf(format, args...), owner: owner, due: dueOf(v, kind)}
 		if !slices.Contains(list, t) {
 			list = append(list, t)
 		}
 	}
+	taken(v, team, add)
 	missingInverses(v, team, add)
-	for _, o := range v.Options {
+	slow(v, team, add)
+	for _, o := range offered(v) {
 		for _, f := range o.Preflight {
-			if f.Result == incident.PreflightBlocked {
-				add("blocked option", team, "make %s possible: %s: %s", o.ID, Plain(f.Name, maxName), Plain(f.Reason, maxLine))
+			if f.Result == incident.PreflightBlocked && f.Name != alreadyThere {
+				add(kindBlocked, team, "make %s possible: %s: %s", o.ID, Plain(f.Name, maxName), Plain(f.Reason, maxLine))
 			}
 		}
 	}
@@ -174,16 +181,16 @@ func todos(v incident.View) []todo {
 		aboutRollback(rb, team, add)
 	}
 	for _, d := range v.Decisions {
-		if d.BreakGlass {
-			add("break-glass review", "owner of "+service(v)+" and an incident commander, not "+person(d.Person),
-				"review the break-glass approval of plan %s (%s)", incident.ShortDigest(d.PlanDigest), d.EventID)
+		if d.BreakGlass && d.Outcome == incident.OutcomeApproved {
+			add(kindGlass, "owner of "+service(v)+" and an incident commander, not "+person(d.Person),
+				"review the break-glass approval of plan %s (%s)", incident.ShortDigest(d.PlanDigest), Plain(d.EventID, maxName))
 		}
 	}
-	for _, s := range leftBehind(v) {
-		add("not reverted", team, "repair what the rollback left behind: %s", Plain(s, maxLine))
+	if left := leftBehind(v); len(left) > 0 {
+		add(kindLeft, team, "see what the rollback left behind, and repair it: %s", Plain(listed(left, 10), maxLine))
 	}
 	for _, n := range v.Notes {
-		add("blind spot", "operator of Backout", "look into: %s", Plain(n, maxLine))
+		add(kindBlindSpot, "operator of Backout", "look into: %s", Plain(n, maxLine))
 	}
 	return list
 }
@@ -194,23 +201,23 @@ func missingInverses(v incident.View, team string, add addTodo) {
 	culprit := likely(v)
 	switch {
 	case culprit == nil && len(v.Ranking.Suspects) == 0:
-		add("missing change source", team, "no change of %s was seen; connect the system where it changed", service(v))
+		add(kindSource, team, "no change of %s was seen; connect the system where it changed", service(v))
 	case culprit == nil:
-		add("missing change source", team, "the ranking named no culprit; find the change and the source that should have shown it")
+		add(kindSource, team, "the ranking named no culprit; find the change and the source that should have shown it")
 	}
-	if len(v.Options) == 0 {
-		add("missing inverse", team, "no option could be offered for %s; write a runbook with an inverse", service(v))
+	if len(offered(v)) == 0 {
+		add(kindInverse, team, "no option could be offered for %s; write a runbook with an inverse", service(v))
 		return
 	}
 	if culprit == nil {
 		return
 	}
-	for _, o := range v.Options {
+	for _, o := range offered(v) {
 		if o.Suspect != nil && o.Suspect.Change.ID == culprit.Change.ID && o.Suspect.Change.Source == culprit.Change.Source {
 			return
 		}
 	}
-	add("missing inverse", team, "no option undoes the probable cause: %s", change(culprit.Change))
+	add(kindInverse, team, "no option undoes the probable cause: %s", change(culprit.Change))
 }
 
 func aboutRollback(rb incident.RollbackView, team string, add addTodo) {
@@ -219,14 +226,14 @@ func aboutRollback(rb incident.RollbackView, team string, add addTodo) {
 		runbook = "runbook " + name
 	}
 	if rb.Status == incident.RollbackVoid {
-		add("stale runbook", team, "%s: the plan had moved when it was to be executed: %s", runbook, Plain(rb.Reason, maxLine))
+		add(kindRunbook, team, "%s: the plan had moved when it was to be executed: %s", runbook, Plain(rb.Reason, maxLine))
 	}
 	for _, a := range rb.Actions {
 		switch a.Status {
 		case incident.ActionRefused:
-			add("stale runbook", team, "%s: %s had drifted: %s", runbook, target(a.Action.Target), Plain(a.Reason, maxLine))
+			add(kindRunbook, team, "%s: %s had drifted: %s", runbook, target(a.Action.Target), Plain(a.Reason, maxLine))
 		case incident.ActionFailed:
-			add("failed inverse", team, "%s: %s on %s failed: %s", runbook, Plain(a.Action.Kind, maxName), target(a.Action.Target), Plain(a.Reason, maxLine))
+			add(kindFailed, team, "%s: %s on %s failed: %s", runbook, Plain(a.Action.Kind, maxName), target(a.Action.Target), Plain(a.Reason, maxLine))
 		case incident.ActionPending, incident.ActionRunning, incident.ActionDone, incident.ActionSkipped:
 		default:
 		}
@@ -237,17 +244,17 @@ func aboutRollback(rb incident.RollbackView, team string, add addTodo) {
 		}
 		for _, e := range m.Items {
 			if e.Missing != "" {
-				add("absent evidence", team, "%s could not be captured: %s", Plain(e.Name, maxName), Plain(e.Missing, maxLine))
+				add(kindEvidence, team, "%s could not be captured: %s", Plain(e.Name, maxName), Plain(e.Missing, maxLine))
 			}
 		}
 	}
 	if rb.Before == nil && mutated(&rb) {
-		add("absent evidence", team, "%s captured nothing before the rollback", runbook)
+		add(kindEvidence, team, "%s captured nothing before the rollback", runbook)
 	}
 	if rb.Recovery != nil {
 		for _, s := range rb.Recovery.SLIs {
 			if s.Verdict == incident.VerdictUnknown {
-				add("blind SLI", team, "%s could not be judged: %s", Plain(s.Name, maxName), Plain(s.Reason, maxLine))
+				add(kindBlindSLI, team, "%s could not be judged: %s", Plain(s.Name, maxName), Plain(s.Reason, maxLine))
 			}
 		}
 	}

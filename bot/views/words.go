@@ -273,9 +273,16 @@ const (
 	Declared = "Declared. The card follows in the channel."
 	// NoColleague is said to whoever may not declare an incident.
 	NoColleague = "Only active full members of this workspace can declare an incident. Nothing was done; ask one of them."
+	// PinWhere is said when it is not known whose timeline a message is for.
+	PinWhere = "Several incidents are open in this channel, so this message was not put into a timeline. Pin what stands in the thread of an incident's card."
 	// Unreadable is said when a request of Slack made no sense.
 	Unreadable = "Backout did not understand that. Nothing was done."
 )
+
+// NotPinned says why a message was not put into the timeline.
+func NotPinned(reason string) string {
+	return join("That message is not in the timeline:", sentence(reason), "Nothing else was done.")
+}
 
 // Help explains the slash command. It is plain text.
 func Help(command string) string {

@@ -58,6 +58,10 @@ func worst(phase incident.Phase, evil string) incident.View {
 		rb.Recovery.SLIs = append(rb.Recovery.SLIs, incident.SLIResult{Name: long, Reason: long, Unit: long, Objective: long, Verdict: incident.Verdict(long)})
 		rb.Before.Items = append(rb.Before.Items, incident.EvidenceItem{Name: long, Digest: long, Missing: long})
 	}
+	for range 60 {
+		v.Pins = append(v.Pins, incident.Pin{EventID: long, At: night, Author: long, By: long, Text: long, URL: long, EditedAt: night, Images: []incident.PinImage{{Name: long, URL: "https://example.com/x"}, {Name: long}}})
+	}
+	v.Decided = v.Options[:10]
 	for range 20 {
 		v.Rollbacks = append(v.Rollbacks, rb)
 	}
@@ -122,7 +126,8 @@ func TestWorstCase(t *testing.T) {
 				title, body := views.Postmortem(v)
 				require.LessOrEqual(t, utf8.RuneCountInString(title), 256)
 				require.LessOrEqual(t, utf8.RuneCountInString(body), 65536)
-				require.Contains(t, body, "## Action items", "the last section is still there")
+				require.Contains(t, body, "## Public summary", "the last section is still there")
+				require.Equal(t, 21, strings.Count("\n"+body, "\n## "), "nothing else looks like a section")
 				var page bytes.Buffer
 				require.NoError(t, views.Console(&page, v, views.Visitor{}))
 				v.ConsoleURL = "https://backout.example.com/incidents/" + v.Key

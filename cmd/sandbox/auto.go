@@ -63,11 +63,25 @@ func (w *world) play(ctx context.Context, o options, out io.Writer) error {
 	if err := w.approve(ctx, key, follow, say); err != nil {
 		return err
 	}
+	if view, err := w.await(ctx, key, follow, func(v incident.View) bool { return !v.Card.IsZero() }); err != nil {
+		return fmt.Errorf("wait for the card: %w", err)
+	} else if err := w.pin(ctx, view.Card, "U0SAM", "it is the discounts of v42: orders of more than three items", "U0ADA"); err != nil {
+		return fmt.Errorf("pin a message: %w", err)
+	}
 	view, err := w.await(ctx, key, follow, func(v incident.View) bool {
 		return v.Phase == incident.PhaseClosed || v.Phase == incident.PhaseStuck
 	})
 	if err != nil {
 		return fmt.Errorf("wait for the end of the incident: %w", err)
+	}
+	if o.view != "" {
+		// The postmortem's number and due date come a moment after the end.
+		if view, err = w.await(ctx, key, follow, func(v incident.View) bool { return v.Postmortem.Number > 0 }); err != nil {
+			return fmt.Errorf("wait for the postmortem: %w", err)
+		}
+		if err := w.record(o.view, view); err != nil {
+			return err
+		}
 	}
 	return w.conclude(ctx, view, out)
 }

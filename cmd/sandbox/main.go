@@ -25,6 +25,10 @@ type options struct {
 	auto    bool
 	kube    string
 	timeout time.Duration
+	// stuck plays the incident that a rollback does not end.
+	stuck bool
+	// view is the file that the incident's last view is written to; empty for none.
+	view string
 	// shipAfter is how long the shop runs well before it is broken: at least
 	// the baseline window.
 	shipAfter time.Duration
@@ -46,6 +50,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&o.auto, "auto", false, "play the people too, print the timeline, end with a summary line in JSON")
 	flags.StringVar(&o.kube, "kube", "", "`path` of the control plane's binary, to roll a Deployment back instead of a release pointer")
 	flags.DurationVar(&o.timeout, "timeout", 4*time.Minute, "with -auto, how long it may take")
+	flags.BoolVar(&o.stuck, "stuck", false, "with -auto, play the incident that a rollback does not end: refused, approved past the policy, not recovered")
+	flags.StringVar(&o.view, "view", "", "with -auto, the `file` that the incident's last view is written to, as JSON")
 	flags.DurationVar(&o.shipAfter, "ship-after", 25*time.Second, "with -auto, how long the shop runs well before it breaks")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -74,7 +80,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		<-ctx.Done()
 		return exitOK
 	}
-	if err := w.play(ctx, o, stdout); err != nil {
+	play := w.play
+	if o.stuck {
+		play = w.playStuck
+	}
+	if err := play(ctx, o, stdout); err != nil {
 		_, _ = fmt.Fprintln(stderr, "sandbox:", err)
 		return exitBad
 	}

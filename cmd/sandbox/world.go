@@ -193,7 +193,8 @@ func (w *world) openSlack(ctx context.Context, console string) error {
 		Channels: []fakeslack.Channel{
 			{ID: channelID, Name: "incidents", Topic: "Where incidents go", Members: []string{fakeslack.DefaultBotUserID, "U0ADA", "U0GRACE", "U0SAM", "U0EVE"}},
 		},
-		Guide: guide,
+		Events: []string{"app_mention", "message.channels", "reaction_added", "reaction_removed"},
+		Guide:  guide,
 		Panels: []fakeslack.Panel{
 			{Title: "The shop: break it here", URL: w.control},
 			{Title: "Backout's console", URL: console},

@@ -27,8 +27,9 @@
 // changed one of the files, the plan is blocked and names it.
 //
 // The tracker never overwrites what people wrote: outside of its part of an issue
-// everything stays, and when people changed that part, new drafts go into one
-// comment instead. It never closes or reopens an issue. It finds an issue by
+// everything stays, and so does what they wrote between its sections, a section that
+// they changed and a box that they ticked. What it would write there instead goes into
+// one comment. It never closes or reopens an issue. It finds an issue by
 // hidden markers, any one of which will do, among the issues with its label, not
 // by search, whose index lags: a retry after a lost response finds what was
 // created.

@@ -107,6 +107,8 @@ func limitAfter(err error) time.Duration {
 		after = time.Until(primary.Rate.Reset.Time)
 	case errors.As(err, &secondary) && secondary.RetryAfter != nil:
 		after = *secondary.RetryAfter
+	case errors.As(err, &secondary) && secondary.Response != nil:
+		after = headerAfter(secondary.Response.Header)
 	}
 	if after <= 0 {
 		after = limitPause
@@ -114,13 +116,18 @@ func limitAfter(err error) time.Duration {
 	return min(after, maxPause)
 }
 
-// headerAfter reads Retry-After, in seconds.
+// headerAfter reads Retry-After, in seconds, or, when nothing is left of a limit, the
+// moment at which it begins anew.
+// Source: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
 func headerAfter(h http.Header) time.Duration {
-	seconds, err := strconv.Atoi(h.Get("Retry-After"))
-	if err != nil || seconds <= 0 {
+	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil && seconds > 0 {
+		return min(time.Duration(seconds)*time.Second, maxPause)
+	}
+	reset, err := strconv.ParseInt(h.Get("X-Ratelimit-Reset"), 10, 64)
+	if err != nil || h.Get("X-Ratelimit-Remaining") != "0" {
 		return 0
 	}
-	return min(time.Duration(seconds)*time.Second, maxPause)
+	return min(max(time.Until(time.Unix(reset, 0)), time.Second), maxPause)
 }
 
 // reason is GitHub's own words, or the transport's without the address, on one

@@ -29,7 +29,10 @@ const (
 	endMarker   = "<!-- backout:end -->"
 )
 
-var begin = regexp.MustCompile(`<!-- backout:begin body=([0-9a-f]{8,64}) title=([0-9a-f]{8,64})(?: incident=([^\s<>]+))? -->`)
+// begin has the digest of the whole draft where it has no sections of its own, as in
+// a comment and in the issues of earlier versions, and the names of the sections that
+// were written where it has.
+var begin = regexp.MustCompile(`<!-- backout:begin (?:body=([0-9a-f]{8,64}) )?title=([0-9a-f]{8,64})(?: incident=([^\s<>]+))?(?: sections=([a-z0-9,-]*))? -->`)
 
 // markerPrefix begins every marker of an incident.
 const markerPrefix = "<!-- backout:incident="
@@ -60,8 +63,11 @@ type part struct {
 	before, after string
 	// draft is the text between the markers as it stands there.
 	draft string
-	// body and title are the digests of what Backout wrote last.
+	// body and title are the digests of what Backout wrote last; body is empty for a
+	// draft in sections.
 	body, title string
+	// sections are the IDs of the sections that Backout wrote there ever.
+	sections []string
 }
 
 // parsePart finds Backout's part in an issue's text. It reports false when
@@ -76,10 +82,19 @@ func parsePart(text string) (part, bool) {
 	if end < 0 {
 		return part{}, false
 	}
-	return part{
-		before: text[:at[0]], after: text[at[1]+end+len(endMarker):], draft: text[at[1] : at[1]+end],
-		body: text[at[2]:at[3]], title: text[at[4]:at[5]],
-	}, true
+	group := func(n int) string {
+		if at[2*n] < 0 {
+			return ""
+		}
+		return text[at[2*n]:at[2*n+1]]
+	}
+	p := part{
+		before: text[:at[0]], after: text[at[1]+end+len(endMarker):], draft: text[at[1] : at[1]+end], body: group(1), title: group(2),
+	}
+	if p.sections = strings.FieldsFunc(group(4), func(r rune) bool { return r == ',' }); p.body == "" && len(p.sections) == 0 {
+		return part{}, false
+	}
+	return p, true
 }
 
 // edited says that people changed the draft since Backout wrote it.

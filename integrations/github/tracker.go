@@ -2,7 +2,9 @@ package github
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -79,9 +81,11 @@ func (t *Tracker) Close() error { return t.conn.Close() }
 // does nothing when nothing changed. Should there be several issues of one
 // incident, the oldest is it.
 //
-// What people wrote outside of the draft stays. When they changed the draft
-// itself, or took its markers away, the issue is left as it is and the new
-// draft goes into one comment. A title that people changed stays.
+// What people wrote outside of the draft and between its sections stays, and so does a
+// section that they changed or took away; the others go on being written, with the
+// boxes ticked that people ticked. What Backout would write into a changed section, and
+// the whole draft when its markers are gone, goes into one comment. A title that people
+// changed stays.
 func (t *Tracker) Upsert(ctx context.Context, key, title, body string) (incident.PostmortemRef, error) {
 	if err := checkKey(key); err != nil {
 		return incident.PostmortemRef{}, fmt.Errorf("write postmortem: %w: %w", driver.ErrInvalid, err)
@@ -184,7 +188,7 @@ func marked(issue *gh.Issue, key string) bool {
 
 func (t *Tracker) create(ctx context.Context, key, title, draft string) (*gh.Issue, error) {
 	issue, resp, err := t.conn.api.Issues.Create(ctx, t.owner, t.name, &gh.IssueRequest{
-		Title: &title, Body: new(compose(key, title, draft, part{})), Labels: &[]string{t.label},
+		Title: &title, Body: new(fresh(key, title, draft, part{})), Labels: &[]string{t.label},
 	})
 	if err != nil {
 		return nil, t.conn.classify(ctx, fmt.Sprintf("create issue in %s/%s", t.owner, t.name), resp, err)
@@ -192,36 +196,80 @@ func (t *Tracker) create(ctx context.Context, key, title, draft string) (*gh.Iss
 	return issue, nil
 }
 
+// fresh is an issue's text with nothing of people's inside the draft.
+func fresh(key, title, draft string, around part) string {
+	all, _ := merge(nil, nil, split(draft))
+	return layout(key, digest(title), all, nil, around)
+}
+
 func (t *Tracker) update(ctx context.Context, issue *gh.Issue, key, title, draft string) error {
 	present, ok := parsePart(issue.GetBody())
-	if !ok || present.edited() {
-		return t.comment(ctx, issue.GetNumber(), key, title, draft)
+	if !ok || present.body != "" && present.edited() {
+		return t.comment(ctx, issue.GetNumber(), key, title, draftNote+draft, true)
+	}
+	text, behind, edited := fresh(key, title, draft, present), []section(nil), false
+	if present.body == "" {
+		var all []piece
+		now := pieces(present.draft)
+		all, behind = merge(now, present.sections, split(draft))
+		sum := digest(title)
+		if digest(issue.GetTitle()) != present.title {
+			sum = present.title // It is people's title, which stays.
+		}
+		text = layout(key, sum, all, present.sections, present)
+		edited = slices.ContainsFunc(now, func(p piece) bool { return p.id != "" && p.edited() })
 	}
 	var change gh.IssueRequest
-	if text := compose(key, title, draft, present); text != normal(issue.GetBody()) {
+	if text != normal(issue.GetBody()) {
 		change.Body = &text
 	}
 	if issue.GetTitle() != title && digest(issue.GetTitle()) == present.title {
 		change.Title = &title
 	}
-	if change.Body == nil && change.Title == nil {
+	if change.Body != nil || change.Title != nil {
+		_, resp, err := t.conn.api.Issues.Edit(ctx, t.owner, t.name, issue.GetNumber(), &change)
+		if err != nil {
+			return t.conn.classify(ctx, fmt.Sprintf("update issue %d of %s/%s", issue.GetNumber(), t.owner, t.name), resp, err)
+		}
+	}
+	if !edited {
 		return nil
 	}
-	_, resp, err := t.conn.api.Issues.Edit(ctx, t.owner, t.name, issue.GetNumber(), &change)
-	return t.conn.classify(ctx, fmt.Sprintf("update issue %d of %s/%s", issue.GetNumber(), t.owner, t.name), resp, err)
+	note := nothingNew
+	if len(behind) > 0 {
+		note = sectionNote
+		for i, s := range behind {
+			if i > 0 {
+				note += "\n\n"
+			}
+			note += s.text
+		}
+	}
+	err := t.comment(ctx, issue.GetNumber(), key, title, note, len(behind) > 0)
+	if issue.GetLocked() && errors.Is(err, driver.ErrDenied) {
+		return nil // People ended the conversation; the draft itself is written.
+	}
+	return err
 }
 
-// draftNote heads the comment that holds a draft.
-const draftNote = "_The draft above was edited, so Backout leaves it alone. This is what it would write now:_\n\n"
+// What heads the comment that holds what could not be written into the draft.
+const (
+	draftNote   = "_The draft above was edited, so Backout leaves it alone. This is what it would write now:_\n\n"
+	sectionNote = "_These sections of the draft above were edited, so Backout leaves them alone. This is what it would write there now:_\n\n"
+	nothingNew  = "_The sections of the draft above that were edited say all that Backout knows._"
+)
 
-// comment keeps the present draft in one comment of an issue whose draft
-// people edited.
-func (t *Tracker) comment(ctx context.Context, number int, key, title, draft string) error {
-	text := compose(key, title, draftNote+draft, part{})
+// comment keeps what people's edits kept out of an issue in one comment under it. It
+// is not made when there is nothing to say.
+func (t *Tracker) comment(ctx context.Context, number int, key, title, draft string, say bool) error {
+	text := compose(key, title, draft, part{})
 	what := fmt.Sprintf("keep draft in a comment on issue %d of %s/%s", number, t.owner, t.name)
 	c, err := t.draftUnder(ctx, what, number, key)
 	if err != nil {
 		return err
+	}
+	if c == nil && !say {
+		return nil
 	}
 	if c == nil {
 		_, resp, err := t.conn.api.Issues.CreateComment(ctx, t.owner, t.name, number, &gh.IssueComment{Body: &text})

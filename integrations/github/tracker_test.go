@@ -207,6 +207,7 @@ func TestErrorsAreDecidedOnce(t *testing.T) {
 		{name: "secondary limit", fault: rest.Fault{Status: 403, Header: secondary.Header, Body: secondary.Body}, least: 41 * time.Second, above: 43 * time.Second},
 		{name: "secondary limit as 429", fault: rest.Fault{Status: 429, RetryAfter: 30 * time.Second}, least: 30 * time.Second, above: 31 * time.Second},
 		{name: "429 with nothing", fault: rest.Fault{Status: 429, Body: map[string]any{"message": "slow down"}, Header: http.Header{"Retry-After": {""}}}, least: time.Minute, above: 2 * time.Minute},
+		{name: "secondary limit until a moment", fault: rest.Fault{Status: 429, Body: secondary.Body, Header: http.Header{"Retry-After": {""}, "X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": reset(3 * time.Minute)["X-Ratelimit-Reset"]}}, least: 170 * time.Second, above: 181 * time.Second},
 		{name: "403 with Retry-After", fault: rest.Fault{Status: 403, RetryAfter: 9 * time.Second}, least: 9 * time.Second, above: 10 * time.Second},
 		{name: "primary limit", fault: rest.Fault{Status: 403, Header: reset(10 * time.Minute)}, least: 9 * time.Minute, above: 11 * time.Minute},
 		{name: "absurd limit", fault: rest.Fault{Status: 403, Header: reset(100 * time.Hour)}, least: time.Hour, above: 61 * time.Minute},

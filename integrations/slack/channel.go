@@ -44,7 +44,7 @@ const (
 // clocks that differ.
 const lookback = 10 * time.Minute
 
-// Options assemble a Channel. All fields are required.
+// Options assemble a Channel. API, Render and ChannelFor are required.
 type Options struct {
 	API *slackgo.Client
 	// Render is the card of a view: its blocks, and the text shown in
@@ -52,6 +52,9 @@ type Options struct {
 	Render func(incident.View) (blocks []slackgo.Block, text string)
 	// ChannelFor is the ID of the channel for a new card.
 	ChannelFor func(incident.View) string
+	// PinEmoji is the name of the emoji that puts a message into the timeline; empty
+	// for none.
+	PinEmoji string
 }
 
 // Channel shows incidents in Slack. It holds no state but who the bot is, so

@@ -88,7 +88,7 @@ func TestManifests(t *testing.T) {
 			require.Regexp(t, `^#[0-9a-f]{6}$`, m.Display.Background)
 			require.Equal(t, 1, m.Metadata.Major)
 			require.True(t, m.Settings.Interactivity.Enabled)
-			require.Equal(t, []string{"app_mention"}, m.Settings.Events.Events)
+			require.Equal(t, []string{"app_mention", "message.channels", "message.groups", "reaction_added", "reaction_removed"}, m.Settings.Events.Events)
 			require.Len(t, m.Features.Commands, 1)
 			command := m.Features.Commands[0]
 			require.Regexp(t, `^/[a-z-]{1,31}$`, command.Command)

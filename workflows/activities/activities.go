@@ -40,6 +40,8 @@ type Activities struct {
 	// Chart draws a rollback's SLIs as PNG, for a light or a dark surface. It is
 	// optional: without it there is no chart, which is said.
 	Chart func(c incident.Chart, dark bool) ([]byte, error)
+	// FollowUp says when postmortems are due; zero for never.
+	FollowUp FollowUp
 	// Now is the clock of what is recorded.
 	Now func() time.Time
 
@@ -68,6 +70,9 @@ type Activities struct {
 	Owners map[runbooks.OwnerKind]Member
 	// Console is the address of an incident's page; it is optional.
 	Console func(key string) string
+	// Records is the address of the page that lists an incident's recorded events; it
+	// is optional: without it the postmortem names them and links to none.
+	Records func(key string) string
 	// Meter is optional: without it nothing is counted.
 	Meter Meter
 	// Lately is optional: without it everybody is asked every time.
@@ -146,14 +151,14 @@ func asActivityError(err error, details ...any) error {
 // proxy answered with is no reason.
 const maxSaid = 600
 
-// maxRead is how much of a text from outside is looked at, in bytes, before what is
+// maxErrorRead is how much of a text from outside is looked at, in bytes, before what is
 // kept of it is cut: far more, so that no secret is cut before it is seen as one.
-const maxRead = 64 << 10
+const maxErrorRead = 64 << 10
 
 // said is an error as it may travel and be read: without secrets, and short.
 func said(err error) string {
 	text := err.Error()
-	clean, _ := redact.Redact([]byte(text[:min(len(text), maxRead)]))
+	clean, _ := redact.Redact([]byte(text[:min(len(text), maxErrorRead)]))
 	if r := []rune(string(clean)); len(r) > maxSaid {
 		return string(r[:maxSaid-1]) + "…"
 	}
@@ -252,7 +257,7 @@ func recordable(e incident.Entry) error {
 			return fmt.Errorf("record %q: %w: the ID is that of a judged command", e.ID, driver.ErrInvalid)
 		}
 	case incident.EventPage, incident.EventChange, incident.EventOptions, incident.EventRollback, incident.EventLock,
-		incident.EventVerdict, incident.EventEscalation, incident.EventPostmortem, incident.EventPhaseChange, incident.EventReminder, incident.EventAttempt:
+		incident.EventVerdict, incident.EventEscalation, incident.EventPostmortem, incident.EventPhaseChange, incident.EventReminder, incident.EventAttempt, incident.EventPin:
 		return nil
 	default:
 		return fmt.Errorf("record %q: %w: unknown kind %q", e.ID, driver.ErrInvalid, e.Kind)
@@ -348,8 +353,15 @@ func (a *Activities) WritePostmortem(ctx context.Context, in PostmortemInput) (i
 	if err != nil {
 		return incident.PostmortemRef{}, asActivityError(err)
 	}
+	if v.Postmortem.Due.IsZero() {
+		v.Postmortem.Due = a.FollowUp.Due(v.PagedAt)
+	}
+	if v.ConsoleURL == "" && a.Records != nil {
+		v.ConsoleURL = a.Records(v.Key)
+	}
 	title, body := a.Postmortem(v)
-	ref, err := a.Tracker.Upsert(ctx, in.View.Key, title, body)
+	ref, err := a.Tracker.Upsert(ctx, v.Key, title, body)
+	ref.Due = v.Postmortem.Due
 	return ref, asActivityError(err)
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/backout/backout/workflows/activities/redact"
 	"github.com/backout/backout/workflows/incident"
 )
 
@@ -78,8 +77,8 @@ func RecordRefusal(ctx context.Context, a *Activities, key, attempt string, why 
 }
 
 func (a *Activities) refused(ctx context.Context, key, attempt string, why error) {
-	attempt = clean(attempt)
-	log := slog.With("incident_id", clean(key), "attempt", attempt, "reason", said(why))
+	attempt = attempted(attempt)
+	log := slog.With("incident_id", attempted(key), "attempt", attempt, "reason", said(why))
 	if !incident.ValidKey(key) {
 		log.WarnContext(ctx, "Attempt refused.")
 		return
@@ -105,9 +104,8 @@ func (a *Activities) refused(ctx context.Context, key, attempt string, why error
 	}
 }
 
-// clean is text from outside as it may be recorded: one short line without secrets.
-func clean(text string) string {
-	kept, _ := redact.Redact([]byte(text[:min(len(text), maxRead)]))
-	line := []rune(strings.Join(strings.Fields(string(kept)), " "))
-	return string(line[:min(len(line), maxAttempt)])
+// attempted is text from outside as it may be recorded: one short line without
+// secrets.
+func attempted(text string) string {
+	return strings.Join(strings.Fields(clean(text[:min(len(text), maxErrorRead)], maxAttempt)), " ")
 }

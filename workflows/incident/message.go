@@ -235,6 +235,8 @@ type IncidentState struct {
 	Asked []Asked `json:"asked,omitempty"`
 	// Reminded is the note in the view that reminds people.
 	Reminded string `json:"reminded,omitempty"`
+	// PinLooks counts the looks at pinned messages.
+	PinLooks int `json:"pin_looks,omitempty"`
 	// Escalated are the causes for which the next level has been paged.
 	Escalated []string `json:"escalated,omitempty"`
 }

@@ -149,6 +149,8 @@ func (c CardRef) IsZero() bool { return c.TS == "" }
 type PostmortemRef struct {
 	Number int    `json:"number"`
 	URL    string `json:"url"`
+	// Due is when it is to be finished; zero when that was not said.
+	Due time.Time `json:"due,omitzero"`
 }
 
 // View is an incident as people see it: the card, the console, the CLI and the
@@ -178,9 +180,14 @@ type View struct {
 	// Objections is an approved plan that waits for objections; nil when none does.
 	Objections *Objections    `json:"objections,omitempty"`
 	Rollbacks  []RollbackView `json:"rollbacks,omitempty"`
-	Timeline   []Event        `json:"timeline,omitempty"`
-	Card       CardRef        `json:"card,omitzero"`
-	Postmortem PostmortemRef  `json:"postmortem,omitzero"`
+	// Decided are options that people answered and that are not offered any more, as
+	// they were shown, the newest last.
+	Decided  []Option `json:"decided,omitempty"`
+	Timeline []Event  `json:"timeline,omitempty"`
+	// Pins are messages that people put into the timeline, by when they were written.
+	Pins       []Pin         `json:"pins,omitempty"`
+	Card       CardRef       `json:"card,omitzero"`
+	Postmortem PostmortemRef `json:"postmortem,omitzero"`
 	// Notes are things people should know, such as a source that did not
 	// answer in time.
 	Notes      []string `json:"notes,omitempty"`
@@ -218,4 +225,12 @@ func (v View) LastRollback() *RollbackView {
 		return nil
 	}
 	return &v.Rollbacks[len(v.Rollbacks)-1]
+}
+
+// PostmortemState is how the issue of a postmortem stands.
+type PostmortemState struct {
+	// Open says that it is not closed, and Items counts its action items that nobody
+	// ticked.
+	Open  bool `json:"open"`
+	Items int  `json:"items"`
 }

@@ -39,6 +39,7 @@ func RegisterWorkflows(r Registry) {
 		incident.WorkflowLock:      workflows.TargetLock,
 		incident.WorkflowReconcile: workflows.Reconcile,
 		incident.WorkflowRecording: workflows.Recording,
+		incident.WorkflowFollowUp:  workflows.PostmortemFollowUp,
 	} {
 		r.RegisterWorkflowWithOptions(w, workflow.RegisterOptions{Name: name})
 	}

@@ -31,16 +31,18 @@ type Config struct {
 	Slack     SlackConfig     `yaml:"slack"`
 	PagerDuty PagerDutyConfig `yaml:"pagerduty"`
 	GitHub    GitHubConfig    `yaml:"github"`
-	Evidence  EvidenceConfig  `yaml:"evidence"`
-	Ledger    LedgerConfig    `yaml:"ledger"`
-	API       APIConfig       `yaml:"api"`
-	Login     LoginConfig     `yaml:"login"`
-	Decisions DecisionsConfig `yaml:"decisions"`
-	People    []PersonConfig  `yaml:"people"`
-	Catalogue []string        `yaml:"catalogue"`
-	Runbooks  []string        `yaml:"runbooks"`
-	Policy    string          `yaml:"policy"`
-	Systems   []SystemConfig  `yaml:"systems"`
+	// Postmortem says when postmortems are due.
+	Postmortem PostmortemConfig `yaml:"postmortem"`
+	Evidence   EvidenceConfig   `yaml:"evidence"`
+	Ledger     LedgerConfig     `yaml:"ledger"`
+	API        APIConfig        `yaml:"api"`
+	Login      LoginConfig      `yaml:"login"`
+	Decisions  DecisionsConfig  `yaml:"decisions"`
+	People     []PersonConfig   `yaml:"people"`
+	Catalogue  []string         `yaml:"catalogue"`
+	Runbooks   []string         `yaml:"runbooks"`
+	Policy     string           `yaml:"policy"`
+	Systems    []SystemConfig   `yaml:"systems"`
 }
 
 // LogConfig says how logs are written.
@@ -91,7 +93,10 @@ type SlackConfig struct {
 	// EmailDomains lets a Slack user who is not among People be the person of
 	// their e-mail address, if it is in one of these domains. Empty: nobody.
 	EmailDomains []string `yaml:"email_domains"`
-	APIURL       string   `yaml:"api_url"`
+	// PinEmoji is the name of the emoji that puts a message of an incident's channel
+	// into its timeline. Default: pushpin.
+	PinEmoji string `yaml:"pin_emoji"`
+	APIURL   string `yaml:"api_url"`
 }
 
 // PagerDutyConfig connects a PagerDuty account.
@@ -208,6 +213,8 @@ func (c *Config) defaults(folder string) {
 	set(&c.Temporal.Namespace, "default")
 	set(&c.Slack.Mode, "http")
 	set(&c.Slack.Command, "/rollback")
+	set(&c.Slack.PinEmoji, "pushpin")
+	c.Postmortem.defaults()
 	c.URL = strings.TrimSuffix(c.URL, "/")
 	if c.PagerDuty.ReconcileEvery == 0 {
 		c.PagerDuty.ReconcileEvery = time.Minute
@@ -270,6 +277,10 @@ func (c *Config) validate() error {
 	if !strings.HasPrefix(c.Slack.Command, "/") {
 		bad("slack.command is %q, want a slash first", c.Slack.Command)
 	}
+	if !emojiName.MatchString(c.Slack.PinEmoji) {
+		bad("slack.pin_emoji is %q, want the name of an emoji without colons, such as pushpin", c.Slack.PinEmoji)
+	}
+	c.Postmortem.validate(bad)
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("listen is %q, want host:port", c.Listen)
 	}

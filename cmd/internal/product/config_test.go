@@ -35,6 +35,10 @@ func TestConfigIsReadStrictly(t *testing.T) {
 		{"on-call levels below one", "pagerduty: { on_call_levels: -1 }\n", "want 1 to 20"},
 		{"more on-call levels than there are", "pagerduty: { on_call_levels: 21 }\n", "want 1 to 20"},
 		{"security without a token", "pagerduty: { security_service: PSEC }\n", "needs pagerduty.token_file"},
+		{"an emoji with colons", "slack: { pin_emoji: \":pushpin:\" }\n", "want the name of an emoji without colons"},
+		{"a postmortem due next year", "postmortem: { due: 300 }\n", "want at most 60 working days"},
+		{"reminders all the time", "postmortem: { remind_every: 1h }\n", "want at least 12h"},
+		{"reminders for ever", "postmortem: { reminders: 1000 }\n", "want 1 to 20"},
 		{"an address without a port", "listen: localhost\n", "want host:port"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -53,6 +57,9 @@ func TestConfigDefaults(t *testing.T) {
 	require.Equal(t, "http://127.0.0.1:9000", c.URL)
 	require.Equal(t, "/rollback", c.Slack.Command)
 	require.Equal(t, time.Minute, c.PagerDuty.ReconcileEvery)
+	require.Equal(t, "pushpin", c.Slack.PinEmoji)
+	require.Equal(t, PostmortemConfig{Due: 5, RemindEvery: 72 * time.Hour, Reminders: 5}, c.Postmortem)
+	require.Zero(t, (&PostmortemConfig{Due: -1}).followUp().WorkingDays, "no due date is none")
 	require.Equal(t, filepath.Join(filepath.Dir(path), "secret"), c.Slack.SigningSecretFile)
 	require.Equal(t, filepath.Join(filepath.Dir(path), "data", "codec.key"), c.Temporal.CodecKeyFile)
 

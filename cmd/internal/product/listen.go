@@ -41,7 +41,7 @@ func (s *Server) listen(ctx context.Context, o Options, rules Rules, v vendors, 
 		if v.slack != nil {
 			options.Slack = &bot.SlackOptions{
 				API: v.slack, SigningSecret: v.signingSecret, Command: o.Config.Slack.Command, Services: options.Services, KeyAt: v.keyAt,
-				Colleague: v.colleague,
+				Colleague: v.colleague, PinEmoji: o.Config.Slack.PinEmoji, ThreadOf: v.threadOf,
 			}
 			if options.Login != nil {
 				options.Slack.Console = o.Config.URL

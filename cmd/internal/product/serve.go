@@ -229,6 +229,7 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 		Postmortem: views.Postmortem, Review: views.Review, Now: time.Now, Pager: v.pager, Security: o.Config.PagerDuty.SecurityService, Tracker: v.tracker, Intake: s.Gateway,
 		Console: consoleOf(o.Config), Recorded: recorded, Recorders: set, Owners: v.owners, Lately: activities.NewLately(time.Now), Attempts: activities.NewAttempts(time.Now), Attestations: trusted,
 		Meter: meter, Chart: drawChart,
+		FollowUp: o.Config.Postmortem.followUp(), Records: func(key string) string { return bot.ConsoleURL(o.Config.URL, key) },
 	})
 	if err := w.Start(); err != nil {
 		return fmt.Errorf("start worker: %w", err)

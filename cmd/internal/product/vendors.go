@@ -41,6 +41,8 @@ type vendors struct {
 	signingSecret  string
 	// keyAt finds the incident whose card is a message.
 	keyAt func(ctx context.Context, channel, ts string) (string, error)
+	// threadOf finds the thread of a message.
+	threadOf func(ctx context.Context, channel, ts string) (string, error)
 }
 
 func openVendors(c Config, catalogue *runbooks.Catalogue, log *slog.Logger) (vendors, error) {
@@ -138,6 +140,7 @@ func (v *vendors) openSlack(c Config, catalogue *runbooks.Catalogue, log *slog.L
 				card := views.NewCard(view)
 				return card.Blocks, card.Text
 			},
+			PinEmoji: c.Slack.PinEmoji,
 			ChannelFor: func(view incident.View) string {
 				if view.Card.Channel != "" {
 					return view.Card.Channel
@@ -151,7 +154,7 @@ func (v *vendors) openSlack(c Config, catalogue *runbooks.Catalogue, log *slog.L
 		if err != nil {
 			return err
 		}
-		v.channel, v.keyAt = channel, channel.KeyAt
+		v.channel, v.keyAt, v.threadOf = channel, channel.KeyAt, channel.ThreadOf
 	} else {
 		log.Warn("No Slack is configured. Incidents are shown by the console and the CLI only.")
 	}

@@ -2,6 +2,7 @@ package fakegithub
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,8 @@ type Issue struct {
 	UpdatedAt     time.Time
 	// ClosedAt is zero while it is open.
 	ClosedAt time.Time
+	// Locked says that only people who may write to the repository can comment.
+	Locked bool
 	// Pull is set for a pull request.
 	Pull *Pull
 	id   int64
@@ -300,8 +303,13 @@ func (s *Server) listComments(r *rest.Request, p *repo) rest.Reply {
 
 func (s *Server) createComment(r *rest.Request, p *repo) rest.Reply {
 	n := number(r, "issue_number")
-	if p.issue(n) == nil {
+	i := p.issue(n)
+	if i == nil {
 		return notFound()
+	}
+	if i.Locked && !slices.Contains(s.cfg.Maintainers, r.Actor) {
+		// Source: https://docs.github.com/communities/moderating-comments-and-conversations/locking-conversations
+		return message(http.StatusForbidden, "Unable to create comment because issue is locked.")
 	}
 	now := s.cfg.Now()
 	c := &Comment{ID: s.newID(), Issue: n, Author: r.Actor, CreatedAt: now, UpdatedAt: now}

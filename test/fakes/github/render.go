@@ -108,7 +108,7 @@ func (s *Server) renderIssue(p *repo, i *Issue) object {
 	o := object{
 		"id": i.id, "node_id": node("I", i.id), "number": i.Number, "title": i.Title, "body": i.Body,
 		"state": i.State, "user": s.user(i.Author), "labels": labels, "assignee": assignee,
-		"assignees": assignees, "milestone": nil, "locked": false, "comments": comments, "author_association": "MEMBER",
+		"assignees": assignees, "milestone": nil, "locked": i.Locked, "comments": comments, "author_association": "MEMBER",
 		"created_at": stamp(i.CreatedAt), "updated_at": stamp(i.UpdatedAt), "closed_at": orNull(i.ClosedAt),
 		"url": base, "html_url": fmt.Sprintf("%s/issues/%d", s.web(p), i.Number), "repository_url": s.api(p),
 	}

@@ -42,6 +42,8 @@ type Config struct {
 	Tokens map[string]string
 	// ReadOnly lists logins that may not write.
 	ReadOnly []string
+	// Maintainers lists logins that may comment on locked issues.
+	Maintainers []string
 	// Grants are the permissions of logins with a fine-grained token, such as
 	// "deployments: write"; a login without an entry may do everything. To write
 	// includes to read.

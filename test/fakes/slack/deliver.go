@@ -237,10 +237,7 @@ var retryReasons = map[string]string{
 func (s *Server) publish(ctx context.Context, event map[string]any) (Outcome, error) {
 	s.mu.Lock()
 	eventID := s.world.id("Ev")
-	subscribed := false
-	for _, name := range s.opts.Events {
-		subscribed = subscribed || name == event["type"]
-	}
+	subscribed := s.hears(event, "")
 	s.mu.Unlock()
 	if !subscribed {
 		return Outcome{}, nil

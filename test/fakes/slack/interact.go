@@ -249,6 +249,8 @@ type Say struct {
 	Thread string
 	// Text is what was typed. "@" and the app's name become a mention.
 	Text string
+	// Files are shared with it.
+	Files []File
 }
 
 // Say posts a message of a person. When it mentions the app and the app is in the
@@ -269,7 +271,7 @@ func (s *Server) Say(ctx context.Context, m Say) (Outcome, error) {
 	text = strings.ReplaceAll(text, escape(mention), mention)
 	text = strings.ReplaceAll(text, "@"+s.opts.BotName, mention)
 	said := &Message{
-		Channel: m.Channel, TS: s.world.timestamp(s.opts.Now()), ThreadTS: m.Thread, User: m.User, Text: text,
+		Channel: m.Channel, TS: s.world.timestamp(s.opts.Now()), ThreadTS: m.Thread, User: m.User, Text: text, Files: m.Files,
 	}
 	channel.members[m.User] = true
 	channel.messages = append(channel.messages, said)

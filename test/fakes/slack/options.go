@@ -138,8 +138,8 @@ const (
 func DefaultScopes() []string {
 	return []string{
 		"app_mentions:read", "bookmarks:write", "channels:history", "channels:join", "channels:manage",
-		"channels:read", "chat:write", "chat:write.public", "commands", "files:write", "groups:history",
-		"groups:read", "groups:write", "pins:write", "reactions:write", "usergroups:read", "users:read",
+		"channels:read", "chat:write", "chat:write.public", "commands", "files:read", "files:write", "groups:history",
+		"groups:read", "groups:write", "pins:write", "reactions:read", "reactions:write", "usergroups:read", "users:read",
 		"users:read.email",
 	}
 }

@@ -68,7 +68,7 @@ type Bookmark struct {
 // File is an uploaded file.
 type File struct {
 	ID, Name, Title, Mimetype, URL string
-	// Permalink leads people to it, Alt describes it.
+	// Permalink leads people to it, and is empty when it has none; Alt describes it.
 	Permalink, Alt string
 	Size           int
 }
@@ -198,9 +198,13 @@ func (m *Message) wire(teamID string, metadata bool) map[string]any {
 }
 
 func (f File) wire() map[string]any {
-	return map[string]any{
-		"id": f.ID, "name": f.Name, "title": f.Title, "mimetype": f.Mimetype, "size": f.Size, "url_private": f.URL, "permalink": f.Permalink, "alt_txt": f.Alt,
+	out := map[string]any{
+		"id": f.ID, "name": f.Name, "title": f.Title, "mimetype": f.Mimetype, "size": f.Size, "url_private": f.URL, "alt_txt": f.Alt,
 	}
+	if f.Permalink != "" {
+		out["permalink"] = f.Permalink
+	}
+	return out
 }
 
 func (u *User) wire() map[string]any {

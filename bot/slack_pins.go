@@ -1,0 +1,153 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/backout/backout/bot/views"
+	"github.com/backout/backout/workflows/incident"
+)
+
+// Kinds of events about messages that can be in a timeline.
+// Source: https://docs.slack.dev/reference/events/reaction_added and
+// https://docs.slack.dev/reference/events/message/message_changed
+const (
+	eventReactionAdded   = "reaction_added"
+	eventReactionRemoved = "reaction_removed"
+	eventMessage         = "message"
+	messageChanged       = "message_changed"
+	messageDeleted       = "message_deleted"
+)
+
+// marked is an event about one message: who marked it, if it was marked just now.
+type marked struct{ channel, ts, user string }
+
+// markOf is what an event says about a message that is in a timeline or is to be; false
+// for anything else.
+func (d *desk) markOf(e envelope) (marked, bool) {
+	ev := e.Event
+	switch ev.Type {
+	case eventReactionAdded, eventReactionRemoved:
+		// A skin tone is the same emoji.
+		name, _, _ := strings.Cut(ev.Reaction, "::")
+		m := marked{channel: ev.Item.Channel, ts: ev.Item.TS}
+		if ev.Type == eventReactionAdded {
+			m.user = ev.User
+		}
+		return m, name == d.PinEmoji && ev.Item.Type == eventMessage
+	case eventMessage:
+		switch {
+		case ev.Subtype == messageChanged && ev.Message.BotID == "":
+			return marked{channel: ev.Channel, ts: ev.Message.TS}, true
+		case ev.Subtype == messageDeleted:
+			return marked{channel: ev.Channel, ts: ev.DeletedTS}, true
+		}
+	}
+	return marked{}, false
+}
+
+// mark passes on that something happened to a message, to the incident whose timeline
+// it is in or is to enter. The incident reads the message itself.
+func (d *desk) mark(ctx context.Context, e envelope) answer {
+	m, is := d.markOf(e)
+	if !is || d.PinEmoji == "" || e.EventID == "" {
+		return answer{taken: true}
+	}
+	who := person{
+		actor:   incident.Actor{Via: incident.ViaSlack, SlackTeam: e.team(), SlackUser: m.user, Channel: m.channel},
+		channel: m.channel, id: requestID("pin", e.EventID), began: d.now(),
+	}
+	q := incident.PinRequest{EventID: who.id, Channel: m.channel, TS: m.ts, At: d.now().UTC()}
+	if m.user != "" {
+		q.Actor = who.actor
+	}
+	if q.Validate() != nil {
+		return answer{taken: true}
+	}
+	list, whole, err := d.open(d.bounded(ctx, who))
+	if err != nil {
+		d.log.WarnContext(ctx, "list incidents for a pin", "error", err)
+		return answer{} // Slack sends it again.
+	}
+	here := slices.DeleteFunc(slices.Clone(list), func(v incident.View) bool { return v.Card.Channel != m.channel })
+	// A message that is in a timeline already needs no finding.
+	at := slices.IndexFunc(here, func(v incident.View) bool {
+		return slices.ContainsFunc(v.Pins, func(p incident.Pin) bool { return p.Channel == m.channel && p.TS == m.ts })
+	})
+	switch {
+	case at >= 0:
+		return d.sendPin(ctx, here[at].Key, q, who)
+	case m.user == "" || len(here) == 0 && whole:
+		return answer{taken: true} // It is in no timeline, or the emoji means something else here.
+	}
+	key, err := d.pinnedTo(ctx, m, here, whole, who)
+	switch {
+	case err != nil:
+		d.log.WarnContext(ctx, "find incident of a pin", "error", err)
+		return answer{}
+	case key == "" && len(here) == 0:
+		return answer{taken: true}
+	case key == "":
+		d.tellLater(ctx, who, views.Said(views.PinWhere))
+		return answer{taken: true}
+	}
+	return d.sendPin(ctx, key, q, who)
+}
+
+// pinnedTo is the incident that a message belongs to: the one in whose thread it
+// stands, or the only one that is open in the channel. It is empty when several could
+// be meant.
+func (d *desk) pinnedTo(ctx context.Context, m marked, here []incident.View, whole bool, who person) (string, error) {
+	thread := ""
+	if d.ThreadOf != nil {
+		var err error
+		if thread, err = d.ThreadOf(d.bounded(ctx, who), m.channel, m.ts); err != nil {
+			return "", err
+		}
+	}
+	if thread != "" {
+		if i := slices.IndexFunc(here, func(v incident.View) bool { return v.Card.TS == thread }); i >= 0 {
+			return here[i].Key, nil
+		}
+		if d.KeyAt != nil {
+			// The thread of an incident that is over is not that of another one.
+			if key, err := d.KeyAt(d.bounded(ctx, who), m.channel, thread); err != nil || key != "" {
+				return key, err
+			}
+		}
+	}
+	if len(here) == 1 && whole {
+		return here[0].Key, nil
+	}
+	return "", nil
+}
+
+// sendPin sends the request, and tells the person why if nothing came of it.
+func (d *desk) sendPin(ctx context.Context, key string, q incident.PinRequest, who person) answer {
+	receipt, err := d.gateway.SendPin(d.bounded(ctx, who), key, q)
+	switch {
+	case errors.Is(err, ErrNoIncident):
+		if who.actor.SlackUser != "" {
+			d.tellLater(ctx, who, views.Said(views.Gone))
+		}
+		return answer{taken: true}
+	case errors.Is(err, ErrInvalid):
+		d.log.InfoContext(ctx, "refuse pin", "incident_id", key, "error", err)
+		return answer{taken: true}
+	case err != nil:
+		d.log.WarnContext(ctx, "send pin", "incident_id", key, "error", err)
+		return answer{}
+	}
+	d.behind(ctx, func(ctx context.Context) {
+		res, err := receipt.Result(ctx)
+		switch {
+		case err != nil:
+			d.log.WarnContext(ctx, "get result of pin", "incident_id", key, "error", err)
+		case who.actor.SlackUser != "" && res.Outcome != incident.OutcomeAccepted && res.Outcome != incident.OutcomeDuplicate:
+			d.tell(ctx, who, views.Said(views.NotPinned(res.Reason)))
+		}
+	})
+	return answer{taken: true}
+}

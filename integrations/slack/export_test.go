@@ -1,0 +1,4 @@
+package slack
+
+// PlainText is what a message says.
+func PlainText(text string) string { return plainText(text) }
