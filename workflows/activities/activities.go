@@ -142,7 +142,7 @@ const maxSaid = 600
 
 // said is an error as it may travel and be read: without secrets, and short.
 func said(err error) string {
-	clean, _ := redact.Redact([]byte(err.Error()))
+	clean, _ := redact.Document([]byte(err.Error()), "")
 	if r := []rune(string(clean)); len(r) > maxSaid {
 		return string(r[:maxSaid-1]) + "…"
 	}
