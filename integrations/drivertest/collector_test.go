@@ -34,7 +34,7 @@ var badly = map[string]func(ctx context.Context, c *camera, req driver.CollectRe
 		return c.sound(ctx, req)
 	},
 	"endless": func(_ context.Context, c *camera, req driver.CollectRequest) ([]driver.Evidence, error) {
-		return c.sound(context.Background(), req) //nolint:contextcheck // That is what is wrong with it.
+		return c.sound(context.Background(), req) // That is what is wrong with it.
 	},
 	"asleep": func(ctx context.Context, c *camera, req driver.CollectRequest) ([]driver.Evidence, error) {
 		if c.Away {

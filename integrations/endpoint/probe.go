@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -124,35 +125,35 @@ func (c collector) Collect(ctx context.Context, req driver.CollectRequest) ([]dr
 
 // read checks what a runbook asks for.
 func read(req driver.CollectRequest) (request, error) {
-	invalid := func(format string, args ...any) (request, error) {
-		return request{}, fmt.Errorf("collect from %q: %w: %s", req.Target.System, driver.ErrInvalid, fmt.Sprintf(format, args...))
+	invalid := func(format string, args ...any) error {
+		return fmt.Errorf("collect from %q: %w: %s", req.Target.System, driver.ErrInvalid, fmt.Sprintf(format, args...))
 	}
 	r := request{method: http.MethodGet, path: req.Target.Path, timeout: maxTimeout, headers: slices.Clone(plain)}
 	if len(r.path) > maxPath || !pathPattern.MatchString(r.path) {
-		return invalid("the path of the target is one below the configured url, such as %q, without a query", "healthz/ready")
+		return request{}, invalid("the path of the target is one below the configured url, such as %q, without a query", "healthz/ready")
 	}
 	for name, value := range req.Params {
 		switch name {
 		case paramMethod:
 			if value != http.MethodGet && value != http.MethodHead {
-				return invalid("%s is neither GET nor HEAD", paramMethod)
+				return request{}, invalid("%s is neither GET nor HEAD", paramMethod)
 			}
 			r.method = value
 		case paramTimeout:
 			var err error
 			if r.timeout, err = time.ParseDuration(value); err != nil || r.timeout <= 0 || r.timeout > maxTimeout {
-				return invalid("%s is not a time of %s at most, such as 3s", paramTimeout, maxTimeout)
+				return request{}, invalid("%s is not a time of %s at most, such as 3s", paramTimeout, maxTimeout)
 			}
 		case paramHeaders:
 			for h := range strings.SplitSeq(value, ",") {
 				h = http.CanonicalHeaderKey(strings.TrimSpace(h))
 				if !headerName.MatchString(h) || slices.Contains(secretive, h) {
-					return invalid("%s names a header that is malformed or never kept", paramHeaders)
+					return request{}, invalid("%s names a header that is malformed or never kept", paramHeaders)
 				}
 				r.headers = append(r.headers, h)
 			}
 		default:
-			return invalid("unknown parameter: want %s, %s or %s", paramMethod, paramHeaders, paramTimeout)
+			return request{}, invalid("unknown parameter: want %s, %s or %s", paramMethod, paramHeaders, paramTimeout)
 		}
 	}
 	return r, nil
@@ -246,8 +247,7 @@ func encryption(state *tls.ConnectionState) *handshake {
 
 // reason is an error of the client in words, without the address, which is beside it.
 func reason(err error) string {
-	var outer *url.Error
-	if errors.As(err, &outer) {
+	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err
 	}
 	var dns *net.DNSError
@@ -284,11 +284,7 @@ func (s *stopwatch) mark(part string) {
 func (s *stopwatch) read() map[string]float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make(map[string]float64, len(s.at))
-	for part, at := range s.at {
-		out[part] = at
-	}
-	return out
+	return maps.Clone(s.at)
 }
 
 func (s *stopwatch) trace() *httptrace.ClientTrace {

@@ -136,10 +136,10 @@ func startEndpoint(tb testing.TB) *drivertest.Scene {
 }
 
 func startTables(tb testing.TB) *drivertest.Scene {
-	real := realpg.Require(tb)
+	pg := realpg.Require(tb)
 	name := realpg.Name("collect")
 	password, canary := secretFile(tb)
-	admin := real.Connect(tb, "postgres")
+	admin := pg.Connect(tb, "postgres")
 	_, err := admin.PgConn().Exec(tb.Context(), fmt.Sprintf(`CREATE ROLE %[1]s LOGIN PASSWORD '%[2]s'; CREATE SCHEMA %[1]s; CREATE TABLE %[1]s.orders AS SELECT g AS id FROM generate_series(1, 42) g;
 		GRANT USAGE ON SCHEMA %[1]s TO %[1]s; GRANT SELECT ON %[1]s.orders TO %[1]s`, name, canary)).ReadAll()
 	require.NoError(tb, err)
@@ -153,7 +153,7 @@ func startTables(tb testing.TB) *drivertest.Scene {
 		})}
 	}
 	return &drivertest.Scene{
-		System: at(real.Address()), Away: at(nowhere(tb)), Says: []string{name + ".orders", `"42"`}, Canaries: []string{canary},
+		System: at(pg.Address()), Away: at(nowhere(tb)), Says: []string{name + ".orders", `"42"`}, Canaries: []string{canary},
 		Request: driver.CollectRequest{Target: incident.Target{Path: "row-counts"}, Params: map[string]string{"tables": name + ".orders"}},
 		Digest: func(ctx context.Context) (digest string, err error) {
 			err = admin.QueryRow(ctx, fmt.Sprintf("SELECT md5(string_agg(xmin::text || id, ',' ORDER BY id)) FROM %s.orders", name)).Scan(&digest)

@@ -158,7 +158,7 @@ const maxErrorRead = 64 << 10
 // said is an error as it may travel and be read: without secrets, and short.
 func said(err error) string {
 	text := err.Error()
-	clean, _ := redact.Redact([]byte(text[:min(len(text), maxErrorRead)]))
+	clean, _ := redact.Document([]byte(text[:min(len(text), maxErrorRead)]), "")
 	if r := []rune(string(clean)); len(r) > maxSaid {
 		return string(r[:maxSaid-1]) + "…"
 	}

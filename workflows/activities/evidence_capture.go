@@ -229,7 +229,7 @@ func (a *Activities) store(ctx context.Context, collector string, d driver.Evide
 
 // itemName is a name from outside as it may be kept: without secrets, and short.
 func itemName(name string) string {
-	clean, _ := redact.Redact([]byte(name))
+	clean, _ := redact.Document([]byte(name), "")
 	if r := []rune(string(clean)); len(r) > maxItemName {
 		return string(r[:maxItemName-1]) + "…"
 	}

@@ -2,6 +2,7 @@ package activities_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/runbooks"
 	"github.com/backout/backout/workflows/activities"
+	"github.com/backout/backout/workflows/activities/redact/redacttest"
 	"github.com/backout/backout/workflows/incident"
 )
 
@@ -263,7 +265,7 @@ func TestCaptureBoundsWhatItKeeps(t *testing.T) {
 			return text("log token=abcdefghijklmnop "+strings.Repeat("n", 500), "first line\n"+lines+"password=hunter2hunter2\nlast line\n"), nil
 		},
 		"json": func(context.Context, string) ([]driver.Evidence, error) {
-			return []driver.Evidence{{Name: "json", MediaType: "application/json", Content: []byte(`["` + strings.Repeat("ö", 17<<20) + `"]`)}}, nil
+			return []driver.Evidence{{Name: "json", MediaType: "application/json", Content: []byte(`["` + strings.Repeat("ö", 9<<20) + `"]`)}}, nil
 		},
 		"many": func(context.Context, string) ([]driver.Evidence, error) { return many, nil },
 	}, "long a", "json b", "many c")
@@ -296,6 +298,47 @@ func TestManifestIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, m.Items, 257)
 	require.Equal(t, "a manifest lists 256 items, and there were 320: have the runbook name fewer things", m.Items[256].Missing)
+}
+
+// TestNoCanaryIsKept plants more than fifty secrets of different shapes in what is
+// captured, before and after, in the names, in what is compared and in the errors, and
+// looks for them in everything that is kept: the store, the ledger, and what goes into
+// the history.
+func TestNoCanaryIsKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	planted := redacttest.Canaries()
+	require.GreaterOrEqual(t, len(planted), 50)
+	collect := map[string]func(context.Context, string) ([]driver.Evidence, error){}
+	var specs []string
+	for n, c := range planted {
+		kind := fmt.Sprintf("canary%d", n)
+		specs = append(specs, kind+" a")
+		doc := driver.Evidence{Name: c.Document, MediaType: cmp.Or(c.MediaType, "text/plain"), Content: []byte(c.Document)}
+		both := doc
+		both.Name, both.From = "both", []byte(c.Document+"\nmore\n")
+		collect[kind] = func(context.Context, string) ([]driver.Evidence, error) {
+			return []driver.Evidence{doc, both}, errors.New(c.Document)
+		}
+	}
+	var history []byte
+	for _, phase := range []incident.EvidencePhase{incident.EvidenceBefore, incident.EvidenceAfter} {
+		m, err := gather(t, w, phase, collect, specs...)
+		require.NoError(t, err)
+		require.Greater(t, len(m.Items), 2*len(planted))
+		wire, err := json.Marshal(m)
+		require.NoError(t, err)
+		history = append(history, wire...)
+	}
+	for _, c := range planted {
+		for digest, content := range w.blobs {
+			require.NotContains(t, string(content), c.Secret, "%s is in the document %s", c.Name, digest)
+		}
+		for _, e := range w.entries {
+			require.NotContains(t, e.Text+string(e.Payload), c.Secret, "%s is in the ledger", c.Name)
+		}
+		require.NotContains(t, string(history), c.Secret, "%s is in the history", c.Name)
+	}
 }
 
 // beforeAndAfter captures twice, with what the collectors find on each side.

@@ -84,7 +84,7 @@ const maxPinName = 80
 
 // clean is text from outside without secrets, cut.
 func clean(text string, limit int) string {
-	out, _ := redact.Redact([]byte(text))
+	out, _ := redact.Document([]byte(text), "")
 	if r := []rune(string(out)); len(r) > limit {
 		return string(r[:limit-1]) + "…"
 	}

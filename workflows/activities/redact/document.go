@@ -227,7 +227,7 @@ func (w *jsonWalk) members(into *[]replaced) error {
 }
 
 // secretKind is the line of a YAML document that says that it is a Secret.
-var secretKind = regexp.MustCompile(`(?m)^([ \t]*(?:- )?)kind:[ \t]*["']?Secret["']?[ \t]*\r?$`)
+var secretKind = regexp.MustCompile(`(?m)^([ \t]*(?:- )?)kind:[ \t]*["']?Secret["']?[ \t]*(?:#.*)?\r?$`)
 
 // dataBegins is the line that the values of a Secret are below.
 var dataBegins = regexp.MustCompile(`^[ ]*(?:- )?(?:data|stringData):[ \t]*\r?$`)

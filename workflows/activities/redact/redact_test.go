@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/backout/backout/workflows/activities/redact"
+	"github.com/backout/backout/workflows/activities/redact/redacttest"
 )
 
 // Nothing here is a credential: every value is made up, and joined at run time
@@ -237,8 +238,8 @@ func TestDocumentKeepsKeysAndLengths(t *testing.T) {
 }
 
 func FuzzDocument(f *testing.F) {
-	for _, c := range canaries() {
-		f.Add([]byte(c.document), c.mediaType)
+	for _, c := range redacttest.Canaries() {
+		f.Add([]byte(c.Document), c.MediaType)
 	}
 	f.Fuzz(func(t *testing.T, in []byte, mediaType string) {
 		once, n := redact.Document(in, mediaType)
