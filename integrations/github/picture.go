@@ -2,7 +2,7 @@ package github
 
 import (
 	"context"
-	"crypto/sha1"
+	"crypto/sha1" //nolint:gosec // It is Git's name of the content and protects nothing.
 	"encoding/hex"
 	"fmt"
 	"net/http"
@@ -19,8 +19,8 @@ import (
 const ChartsBranch = "backout-charts"
 
 // maxPicture is the largest picture that is kept, in bytes. It is Backout's own and
-// below the size up to which GitHub gives the content of a file.
-// Source: https://docs.github.com/rest/repos/contents#get-repository-content (1 MB)
+// below the megabyte up to which GitHub gives the content of a file.
+// Source: https://docs.github.com/rest/repos/contents#get-repository-content.
 const maxPicture = 1 << 20
 
 // chartsReadme says what the branch is, to who comes across it.

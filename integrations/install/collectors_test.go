@@ -41,6 +41,8 @@ func init() {
 		drivertest.CollectorCase{Kind: "helm.values", Start: startRelease},
 		drivertest.CollectorCase{Kind: "http.probe", Start: startEndpoint, Silence: "an endpoint that does not answer is what a probe is to find out"},
 		drivertest.CollectorCase{Kind: "kubernetes.describe", Start: startDeployment},
+		drivertest.CollectorCase{Kind: "kubernetes.diff", Start: startTemplates},
+		drivertest.CollectorCase{Kind: "kubernetes.logs", Start: startPods},
 		drivertest.CollectorCase{Kind: "nats.stream", Start: startStream},
 		drivertest.CollectorCase{Kind: "postgres.query", Start: startTables},
 		drivertest.CollectorCase{Kind: "prometheus.range", Start: startSeries},
@@ -90,6 +92,18 @@ func ofLaw(tb testing.TB, name string) (*drivertest.Target, *drivertest.Scene) {
 func startDeployment(tb testing.TB) *drivertest.Scene {
 	_, s := ofLaw(tb, "kubernetes.workload/Deployment")
 	s.Says = []string{`"kind": "Deployment"`, `"pods"`, `"revisions"`}
+	return s
+}
+
+func startTemplates(tb testing.TB) *drivertest.Scene {
+	_, s := ofLaw(tb, "kubernetes.workload/Deployment")
+	s.Says = []string{"revision", "image:"}
+	return s
+}
+
+func startPods(tb testing.TB) *drivertest.Scene {
+	_, s := ofLaw(tb, "kubernetes.workload/Deployment")
+	s.Says = []string{"NO ", "serving "}
 	return s
 }
 

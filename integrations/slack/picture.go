@@ -64,8 +64,11 @@ func (c *Channel) Picture(ctx context.Context, card incident.CardRef, p incident
 	target, err := c.opts.API.GetUploadURLExternalContext(ctx, slackgo.GetUploadURLExternalParameters{
 		FileName: name, FileSize: len(p.PNG), AltTxt: short(p.Alt, maxAlt),
 	})
-	if err != nil {
-		return incident.PictureRef{}, wrap("files.getUploadURLExternal", err)
+	if err = wrap("files.getUploadURLExternal", err); err != nil {
+		if hasCode(err, "missing_scope") {
+			err = fmt.Errorf("%w; give the Slack app the scope files:write", err)
+		}
+		return incident.PictureRef{}, err
 	}
 	err = c.opts.API.UploadToURL(ctx, slackgo.UploadToURLParameters{UploadURL: target.UploadURL, Reader: bytes.NewReader(p.PNG), Filename: name})
 	if err != nil {

@@ -88,7 +88,7 @@ func TestPictureThatCanNotBeShown(t *testing.T) {
 		is      error
 		message string
 	}{
-		{name: "no scope", scopes: without, is: driver.ErrDenied, message: "missing_scope"},
+		{name: "no scope", scopes: without, is: driver.ErrDenied, message: "missing_scope; give the Slack app the scope files:write"},
 		{name: "uploads are off", fault: "files.getUploadURLExternal", code: "file_uploads_disabled", is: driver.ErrDenied, message: "file_uploads_disabled"},
 		{name: "channel is gone", fault: "files.completeUploadExternal", code: "channel_not_found", is: driver.ErrNotFound, message: "channel_not_found"},
 		{name: "upload was lost", fault: "files.completeUploadExternal", code: "file_not_found", message: "file_not_found"},

@@ -135,7 +135,7 @@ func (a *Activities) draw(ctx context.Context, in ChartInput, c incident.Chart) 
 	if err != nil {
 		return rec, err
 	}
-	if rec.Manifest.Digest, err = a.Evidence.Put(ctx, listed, "application/json"); err != nil {
+	if rec.Digest, err = a.Evidence.Put(ctx, listed, "application/json"); err != nil {
 		return rec, fmt.Errorf("store manifest: %w", err)
 	}
 	return rec, nil
@@ -158,8 +158,11 @@ func (a *Activities) chartOf(ctx context.Context, in ChartInput, spec incident.R
 		c.During = incident.Span{From: q.During.From, Until: q.During.Until}
 	}
 	for _, m := range []incident.ChartMark{
-		{Kind: incident.MarkChange, At: in.ChangedAt}, {Kind: incident.MarkPage, At: in.PagedAt}, {Kind: incident.MarkApproval, At: in.ApprovedAt},
-		{Kind: incident.MarkRollback, At: in.MutatedAt}, {Kind: incident.MarkVerdict, At: in.Recovery.At},
+		{Kind: incident.MarkChange, At: in.ChangedAt},
+		{Kind: incident.MarkPage, At: in.PagedAt},
+		{Kind: incident.MarkApproval, At: in.ApprovedAt},
+		{Kind: incident.MarkRollback, At: in.MutatedAt},
+		{Kind: incident.MarkVerdict, At: in.Recovery.At},
 	} {
 		if !m.At.IsZero() {
 			c.Marks = append(c.Marks, m)

@@ -104,7 +104,7 @@ func TestDrawRecovery(t *testing.T) {
 	}
 	require.Equal(t, []incident.MarkKind{incident.MarkChange, incident.MarkPage, incident.MarkApproval, incident.MarkRollback, incident.MarkVerdict}, kinds)
 	require.Len(t, c.Panels, 1)
-	require.Equal(t, 0.01, c.Panels[0].Objective.Bound)
+	require.InDelta(t, 0.01, c.Panels[0].Objective.Bound, 1e-9)
 	require.NotEmpty(t, c.Panels[0].Series[0].Points)
 	require.Equal(t, incident.VerdictRecovered, c.Panels[0].Result.Verdict)
 
@@ -208,7 +208,7 @@ func TestDrawRecoveryRefuses(t *testing.T) {
 			tt.change(w, a, &in)
 			_, err := a.DrawRecovery(t.Context(), in)
 			require.ErrorContains(t, err, tt.want)
-			failure(t, err, tt.kind, tt.kind == incident.ErrTypeInvalid)
+			requireError(t, err, tt.kind, tt.kind == incident.ErrTypeInvalid)
 		})
 	}
 }
@@ -292,7 +292,7 @@ func TestShareChart(t *testing.T) {
 	require.ErrorContains(t, err, "no such document")
 	a.Channel = channel{w: w}
 	_, err = a.ShareChart(t.Context(), in)
-	failure(t, err, incident.ErrTypeInvalid, true)
+	requireError(t, err, incident.ErrTypeInvalid, true)
 	w.fail = func(call string) error {
 		if strings.HasPrefix(call, "picture") {
 			return fmt.Errorf("call files.getUploadURLExternal: missing_scope: %w", driver.ErrDenied)
@@ -302,7 +302,7 @@ func TestShareChart(t *testing.T) {
 	a, _, _ = w.charting(t)
 	in.Chart.Digest = chart.Digest
 	_, err = a.ShareChart(t.Context(), in)
-	failure(t, err, incident.ErrTypeDenied, true)
+	requireError(t, err, incident.ErrTypeDenied, true)
 }
 
 // album is a tracker that keeps pictures.

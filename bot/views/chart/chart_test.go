@@ -95,7 +95,9 @@ func TestEveryPartIsSeen(t *testing.T) {
 		change func(*incident.Chart)
 	}{
 		{"verdict", func(c *incident.Chart) { c.Verdict = incident.VerdictUnknown }},
-		{"sentence", func(c *incident.Chart) { c.Reason = "Because of something else altogether, which reads quite differently and is as long." }},
+		{"sentence", func(c *incident.Chart) {
+			c.Reason = "Because of something else altogether, which reads quite differently and is as long."
+		}},
 		{"service", func(c *incident.Chart) { c.Service = "payments" }},
 		{"before", func(c *incident.Chart) { c.Before = incident.Span{} }},
 		{"during", func(c *incident.Chart) { c.During = incident.Span{} }},
@@ -166,7 +168,9 @@ func TestWorstCharts(t *testing.T) {
 				c.Panels[i].Name, c.Panels[i].Unit, c.Panels[i].Failed = nasty, nasty, nasty
 			}
 		}},
-		{"one long word", func(c *incident.Chart) { c.Reason, c.Panels[0].Name = strings.Repeat("W", 100_000), strings.Repeat("W", 100_000) }},
+		{"one long word", func(c *incident.Chart) {
+			c.Reason, c.Panels[0].Name = strings.Repeat("W", 100_000), strings.Repeat("W", 100_000)
+		}},
 		{"right to left and unknown letters", func(c *incident.Chart) {
 			c.Reason = "שלום עולם abc 日本語 العربية 🔥 <b>&amp;</b> \xff\xfe"
 			c.Panels[0].Name = "שגיאות"

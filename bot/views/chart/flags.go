@@ -57,11 +57,11 @@ func hoistInto(flags []flag, n, rows int, x0, x1 float64) bool {
 			if from, to := f.extent(); from < x0-flagGap || to > x1+flagGap {
 				continue
 			}
-			clear := true
+			free := true
 			for _, other := range flags[:n] {
-				clear = clear && !touch(*f, other)
+				free = free && !touch(*f, other)
 			}
-			if clear && hoistInto(flags, n+1, rows, x0, x1) {
+			if free && hoistInto(flags, n+1, rows, x0, x1) {
 				return true
 			}
 		}

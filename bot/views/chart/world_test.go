@@ -93,8 +93,11 @@ func run(names ...string) incident.Chart {
 		Windows: []incident.Span{{From: at(0), Until: at(judged)}}, Step: 15 * time.Second,
 		Before: incident.Span{From: at(0), Until: at(30)}, During: incident.Span{From: at(31.5), Until: at(finished)}, After: incident.Span{From: at(47), Until: at(judged)},
 		Marks: []incident.ChartMark{
-			{Kind: incident.MarkChange, At: at(changed)}, {Kind: incident.MarkPage, At: at(paged)}, {Kind: incident.MarkApproval, At: at(approved)},
-			{Kind: incident.MarkRollback, At: at(rolled)}, {Kind: incident.MarkVerdict, At: at(judged)},
+			{Kind: incident.MarkChange, At: at(changed)},
+			{Kind: incident.MarkPage, At: at(paged)},
+			{Kind: incident.MarkApproval, At: at(approved)},
+			{Kind: incident.MarkRollback, At: at(rolled)},
+			{Kind: incident.MarkVerdict, At: at(judged)},
 		},
 	}
 	all := panels()

@@ -137,8 +137,8 @@ type GitHubConfig struct {
 	Label          string `yaml:"label"`
 	// Charts puts the charts of rollbacks into that repository, on a branch of their
 	// own, and shows them in the postmortem. The token needs contents: write for it.
-	Charts bool `yaml:"charts"`
-	APIURL         string `yaml:"api_url"`
+	Charts bool   `yaml:"charts"`
+	APIURL string `yaml:"api_url"`
 }
 
 // EvidenceConfig says where evidence is stored.
