@@ -151,7 +151,7 @@ func mdLink(address string) string {
 // labelled is a link with a label of Backout's own; empty when the address is none.
 func labelled(label, address string) string {
 	if a := Link(address); a != "" {
-		return "[" + label + "](<" + a + ">)"
+		return "[" + label + "](" + a + ")"
 	}
 	return ""
 }
