@@ -276,7 +276,11 @@ func (p *paper) times(v incident.View) {
 			}
 			return stamp(t)
 		}
-		p.cells(name, took(from, to), show(from), show(to))
+		length := took(from, to)
+		if between(from, to) == "unknown" {
+			length = "unknown"
+		}
+		p.cells(name, length, show(from), show(to))
 	}
 	began := v.OpenedAt
 	if s := likely(v); s != nil && !s.Change.At.IsZero() && s.Change.At.Before(began) {
