@@ -59,8 +59,9 @@ func PostmortemFollowUp(ctx workflow.Context, in incident.FollowUpInput) error {
 		if n >= limit {
 			return nil
 		}
-		for next = next.Add(every); !next.After(workflow.Now(ctx)); next = next.Add(every) {
-			// Reminders that could not be said are not made up for.
+		next = next.Add(every)
+		for !next.After(workflow.Now(ctx)) {
+			next = next.Add(every) // Reminders that could not be said are not made up for.
 		}
 	}
 }

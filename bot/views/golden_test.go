@@ -111,7 +111,7 @@ func TestPostmortems(t *testing.T) {
 				require.Contains(t, body, "\n## "+section+"\n")
 			}
 			for _, e := range v.Timeline {
-				require.Contains(t, body, "#"+views.EventAnchor(e.ID)+">)", "every line leads to its recorded event")
+				require.Contains(t, body, "#"+views.EventAnchor(e.ID)+")", "every line leads to its recorded event")
 			}
 			var page bytes.Buffer
 			require.NoError(t, views.Console(&page, v, views.Visitor{}))

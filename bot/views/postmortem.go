@@ -151,7 +151,7 @@ func mdLink(address string) string {
 // labelled is a link with a label of Backout's own; empty when the address is none.
 func labelled(label, address string) string {
 	if a := Link(address); a != "" {
-		return "[" + label + "](<" + a + ">)"
+		return "[" + label + "](" + a + ")"
 	}
 	return ""
 }
@@ -276,7 +276,11 @@ func (p *paper) times(v incident.View) {
 			}
 			return stamp(t)
 		}
-		p.cells(name, took(from, to), show(from), show(to))
+		length := took(from, to)
+		if between(from, to) == "unknown" {
+			length = "unknown"
+		}
+		p.cells(name, length, show(from), show(to))
 	}
 	began := v.OpenedAt
 	if s := likely(v); s != nil && !s.Change.At.IsZero() && s.Change.At.Before(began) {

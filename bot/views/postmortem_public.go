@@ -2,6 +2,7 @@ package views
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,11 +43,11 @@ func PublicSummary(v incident.View) string {
 	case until.IsZero():
 		b.WriteString("Since " + minute(from) + ", customers may be unable to use part of [the product].")
 	case day(from) == day(until):
-		b.WriteString(fmt.Sprintf("On %s, from %s to %s UTC (%s), customers may have been unable to use part of [the product].",
-			from.UTC().Format("2 January 2006"), from.UTC().Format("15:04"), until.UTC().Format("15:04"), minutes(until.Sub(from))))
+		_, _ = fmt.Fprintf(&b, "On %s, from %s to %s UTC (%s), customers may have been unable to use part of [the product].",
+			from.UTC().Format("2 January 2006"), from.UTC().Format("15:04"), until.UTC().Format("15:04"), minutes(until.Sub(from)))
 	default:
-		b.WriteString(fmt.Sprintf("From %s to %s (%s), customers may have been unable to use part of [the product].",
-			minute(from), minute(until), minutes(until.Sub(from))))
+		_, _ = fmt.Fprintf(&b, "From %s to %s (%s), customers may have been unable to use part of [the product].",
+			minute(from), minute(until), minutes(until.Sub(from)))
 	}
 	b.WriteString(" [What they saw, in their words.]\n\n")
 	b.WriteString(seen(v))
@@ -111,8 +112,7 @@ func seen(v incident.View) string {
 // publicAct is what was done, by the strategy of the last rollback that touched
 // something.
 func publicAct(v incident.View) string {
-	for i := len(v.Rollbacks) - 1; i >= 0; i-- {
-		rb := v.Rollbacks[i]
+	for _, rb := range slices.Backward(v.Rollbacks) {
 		if rb.FirstMutationAt.IsZero() {
 			continue
 		}

@@ -378,23 +378,19 @@ func (p *paper) timeline(v incident.View) {
 
 // pinned is a pinned message on one line, with links to it and to its images.
 func pinned(pin incident.Pin) string {
-	text := "📌 “" + Markdown(pin.Text, incident.MaxPinText) + "”"
+	parts := []string{"📌 “" + Markdown(pin.Text, incident.MaxPinText) + "”"}
 	if !pin.EditedAt.IsZero() {
-		text += " (edited " + hms(pin.EditedAt) + ")"
+		parts = append(parts, "(edited "+hms(pin.EditedAt)+")")
 	}
-	if link := labelled("message", pin.URL); link != "" {
-		text += " " + link
-	}
+	parts = append(parts, labelled("message", pin.URL))
 	for i, image := range pin.Images {
 		if i == incident.MaxPinImages {
 			break
 		}
-		if link := labelled("🖼 "+mdName(orElse(image.Name, "image")), image.URL); link != "" {
-			text += " " + link
-		}
+		parts = append(parts, labelled("🖼 "+mdName(orElse(image.Name, "image")), image.URL))
 	}
 	if pin.By != "" && pin.By != pin.Author {
-		text += " (pinned by " + mdName(pin.By) + ")"
+		parts = append(parts, "(pinned by "+mdName(pin.By)+")")
 	}
-	return text
+	return join(parts...)
 }

@@ -35,8 +35,8 @@ func poison(v reflect.Value, canary string) {
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			return
 		}
-		for i := range v.NumField() {
-			poison(v.Field(i), canary)
+		for _, field := range v.Fields() {
+			poison(field, canary)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
@@ -129,7 +129,7 @@ func TestPinnedMessagesStandWhereTheyWereWritten(t *testing.T) {
 	require.Less(t, message, strings.Index(lines, "Approved o1"))
 	require.Contains(t, lines, "(pinned by Ada Lovelace)")
 	require.Contains(t, lines, "(edited 03:12:33)")
-	require.Contains(t, lines, "spike\\].png](<https://example.slack.com/files/F1>)")
+	require.Contains(t, lines, "spike\\].png](https://example.slack.com/files/F1)")
 	require.NotContains(t, lines, "javascript")
 	require.NotContains(t, lines, "pinned a message of", "the message stands for its event")
 	require.Contains(t, lines, "| 2026-03-15 05:12:08 |", "another day is said")
