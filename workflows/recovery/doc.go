@@ -7,7 +7,6 @@
 // infinity, gaps, stale or few samples, too little traffic, no baseline, or a
 // baseline that was unhealthy itself.
 //
-//
 // Either answer needs evidence; what has none is unknown, and says how much is
 // missing. Events (bad of all) are judged by e-values of the exact binomial, which
 // may be looked at every second: the chance of ever calling a service recovered

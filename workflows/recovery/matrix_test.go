@@ -167,7 +167,9 @@ func TestNoDataMatrix(t *testing.T) {
 				a.Baseline, a.After = series(q.Baseline, flat(0)), series(q.Counted, flat(0))
 			}
 		}},
-		{name: "not measured", whole: func(_ kindOfSLI, m *recovery.Measurement, _ recovery.Queries) { *m = recovery.Measurement{Name: "another"} }},
+		{name: "not measured", whole: func(_ kindOfSLI, m *recovery.Measurement, _ recovery.Queries) {
+			*m = recovery.Measurement{Name: "another"}
+		}},
 	} {
 		for _, k := range kindsOfSLI() {
 			t.Run(tt.name+"/"+k.name, func(t *testing.T) {
