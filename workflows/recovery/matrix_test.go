@@ -142,7 +142,7 @@ func TestNoDataMatrix(t *testing.T) {
 			}
 			m.Signal.After = series(q.Counted, flat(k.healthy))
 		}},
-		{name: "died just now", whole: func(k kindOfSLI, m *recovery.Measurement, q recovery.Queries) {
+		{name: "died just now", whole: func(_ kindOfSLI, m *recovery.Measurement, q recovery.Queries) {
 			m.Traffic.After = series(q.Counted, func(i int) float64 {
 				if i >= q.Counted.Points()-4 {
 					return 0

@@ -104,11 +104,11 @@ func TestShapes(t *testing.T) {
 	// A quarter in a few runs is within chance of one in twenty.
 	few := max(1, runs/10)
 	for _, s := range shapes() {
-		clear := s.name == "white noise" || s.name == "memory of 0.8" || s.name == "season" || s.name == "season with memory" || s.name == "heavy tails"
+		plain := s.name == "white noise" || s.name == "memory of 0.8" || s.name == "season" || s.name == "season with memory" || s.name == "heavy tails"
 		for _, h := range harms() {
 			t.Run(s.name+"/"+h.name, func(t *testing.T) {
 				t.Parallel()
-				found := map[incident.Verdict]int{}
+				found := make(map[incident.Verdict]int)
 				for run := range runs {
 					r := rand.New(rand.NewPCG(uint64(run), seed))
 					value := s.make(r)
@@ -127,15 +127,15 @@ func TestShapes(t *testing.T) {
 				t.Logf("%v", found)
 				if h.name == "nothing" {
 					require.LessOrEqual(t, found[incident.VerdictNotRecovered], few, "it cries wolf")
-					if clear {
+					if plain {
 						require.GreaterOrEqual(t, found[incident.VerdictRecovered], runs/2)
 					}
 					return
 				}
-				if clear {
+				if plain {
 					require.Zero(t, found[incident.VerdictRecovered], "a plain harm is overlooked")
 				}
-				if clear && h.name == "shift of 20 sd" {
+				if plain && h.name == "shift of 20 sd" {
 					require.GreaterOrEqual(t, found[incident.VerdictNotRecovered], runs-few)
 				}
 			})
