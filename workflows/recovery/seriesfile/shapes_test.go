@@ -94,7 +94,7 @@ func harms() []harm {
 func TestShapes(t *testing.T) {
 	t.Parallel()
 	const before, after, seed = 600, 60, 7
-	runs := 4
+	runs := 2
 	if s := os.Getenv("BACKOUT_SIMULATION_RUNS"); s != "" {
 		n, err := strconv.Atoi(s)
 		require.NoError(t, err)
