@@ -7,7 +7,18 @@
 // infinity, gaps, stale or few samples, too little traffic, no baseline, or a
 // baseline that was unhealthy itself.
 //
-// It is pure: it sends no query, reads no clock and holds no state. Workflows
-// and activities may import it; it imports workflows/incident and the standard
-// library.
+// Either answer needs evidence; what has none is unknown, and says how much is
+// missing. Events (bad of all) are judged by e-values of the exact binomial, which
+// may be looked at every second: the chance of ever calling a service recovered
+// whose ratio is at its objective or at twice its baseline, and that of ever calling
+// one not recovered that is as good as its baseline, stay below one in twenty each,
+// for the whole watch. Samples without events are judged by tests that know how much
+// they depend on each other, and against what the signal did by itself before the
+// change (placebo shifts), so that noise and seasons do not cry wolf. How this fares
+// beside a fixed threshold, mean plus three sigma and Kayenta's rule stands in
+// README.md, from the simulation of this package.
+//
+// It is pure: it sends no query, reads no clock and holds no state. Workflows,
+// activities and package seriesfile may import it; it imports workflows/incident, the
+// standard library, and for statistics gonum's mathext and go-moremath's stats.
 package recovery

@@ -3,6 +3,7 @@ package recovery
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/backout/backout/workflows/incident"
@@ -134,12 +135,12 @@ func (j sliJudge) eventsVerdict(why string) (incident.Verdict, string) {
 			continue
 		}
 		var t tally
-		for i := len(after) - 1; i >= 0; i-- {
-			t.bad += after[i].bad
-			t.all += after[i].all
+		for _, c := range slices.Backward(after) {
+			t.bad += c.bad
+			t.all += c.all
 			if t.scaled(factor).couldBlame(q.null, enough) && t.scaled(factor).above(q.null) >= enough {
 				return bad, fmt.Sprintf("%s of %s events in the last %s were bad, which is %s, and more than the %s that %s.",
-					number(math.Round(t.bad)), number(math.Round(t.all)), span(j.queries.Counted.Until.Sub(after[i].at)+j.spec.Step), j.value(j.shown(t.ratio())), j.value(j.shown(q.null)), q.name)
+					number(math.Round(t.bad)), number(math.Round(t.all)), span(j.queries.Counted.Until.Sub(c.at)+j.spec.Step), j.value(j.shown(t.ratio())), j.value(j.shown(q.null)), q.name)
 			}
 		}
 	}

@@ -40,8 +40,14 @@ func (t tally) above(null float64) float64 {
 	}
 	null = max(null, smallestShare)
 	a, b := t.bad+0.5, max(0, t.all-t.bad)+0.5
-	return logBeta(a, b) + math.Log(mathext.RegIncBeta(b, a, 1-null)) -
+	evidence := logBeta(a, b) + math.Log(mathext.RegIncBeta(b, a, 1-null)) -
 		logBeta(0.5, 0.5) - math.Log(mathext.RegIncBeta(0.5, 0.5, 1-null)) - t.logLikelihood(null)
+	if t.ratio() <= null {
+		// No share above null is more likely than null then, but the beta function is
+		// not exact in its far tails.
+		return min(evidence, 0)
+	}
+	return evidence
 }
 
 // below is the logarithm of the evidence against "the share of bad events is at
@@ -52,8 +58,12 @@ func (t tally) below(null float64) float64 {
 	}
 	null = min(null, 1-smallestShare)
 	a, b := t.bad+0.5, max(0, t.all-t.bad)+0.5
-	return logBeta(a, b) + math.Log(mathext.RegIncBeta(a, b, null)) -
+	evidence := logBeta(a, b) + math.Log(mathext.RegIncBeta(a, b, null)) -
 		logBeta(0.5, 0.5) - math.Log(mathext.RegIncBeta(0.5, 0.5, null)) - t.logLikelihood(null)
+	if t.ratio() >= null {
+		return min(evidence, 0)
+	}
+	return evidence
 }
 
 // couldBlame says cheaply that above may reach a level: no mixture of likelihood

@@ -22,7 +22,7 @@ import (
 // BACKOUT_SIMULATION_TABLE names a file for its table.
 const (
 	simulationSeed = 20260301
-	simulationRuns = 12
+	simulationRuns = 5
 	// promised is the bound that the judge keeps in each direction.
 	promised = 0.05
 )

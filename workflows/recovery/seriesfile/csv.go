@@ -42,8 +42,7 @@ func parseCSV(name string, content []byte, columns Columns) (File, error) {
 			return f, nil
 		}
 		if err != nil {
-			var bad *csv.ParseError
-			if errors.As(err, &bad) {
+			if bad, ok := errors.AsType[*csv.ParseError](err); ok {
 				return File{}, fmt.Errorf("%s:%d: %w", name, bad.Line, bad.Err)
 			}
 			return File{}, fmt.Errorf("%s: %w", name, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strings"
 	"time"
@@ -130,6 +131,8 @@ func lineOf(content []byte, err error) int {
 	var kind *json.UnmarshalTypeError
 	offset := int64(0)
 	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		offset = int64(len(content))
 	case errors.As(err, &syntax):
 		offset = syntax.Offset
 	case errors.As(err, &kind):

@@ -1,9 +1,10 @@
 package seriesfile_test
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -76,7 +77,6 @@ type harm struct {
 func harms() []harm {
 	return []harm{
 		{"nothing", func(_ *rand.Rand, _ shape, _ int, v float64) float64 { return v }},
-		{"shift of 2 sd", func(_ *rand.Rand, s shape, _ int, v float64) float64 { return v + 2*s.noise }},
 		{"shift of 5 sd", func(_ *rand.Rand, s shape, _ int, v float64) float64 { return v + 5*s.noise }},
 		{"shift of 20 sd", func(_ *rand.Rand, s shape, _ int, v float64) float64 { return v + 20*s.noise }},
 		{"drop of 5 sd", func(_ *rand.Rand, s shape, _ int, v float64) float64 { return v - 5*s.noise }},
@@ -89,35 +89,56 @@ func harms() []harm {
 	}
 }
 
-func TestPrint(t *testing.T) {
-	const runs = 40
-	for _, size := range [][2]int{{600, 60}, {200, 60}, {60, 20}, {300, 300}} {
-		fmt.Printf("before %d after %d\n", size[0], size[1])
-		for _, s := range shapes() {
-			for _, h := range harms() {
-				counts := map[incident.Verdict]int{}
-				why := ""
+// TestShapes judges signals of many kinds to which nothing was done, and to which
+// something plainly was. BACKOUT_SIMULATION_RUNS makes it longer.
+func TestShapes(t *testing.T) {
+	t.Parallel()
+	const before, after, seed = 600, 60, 7
+	runs := 2
+	if s := os.Getenv("BACKOUT_SIMULATION_RUNS"); s != "" {
+		n, err := strconv.Atoi(s)
+		require.NoError(t, err)
+		runs = n
+	}
+	t.Logf("seed %d, %d runs", seed, runs)
+	// A quarter in a few runs is within chance of one in twenty.
+	few := max(1, runs/10)
+	for _, s := range shapes() {
+		plain := s.name == "white noise" || s.name == "memory of 0.8" || s.name == "season" || s.name == "season with memory" || s.name == "heavy tails"
+		for _, h := range harms() {
+			t.Run(s.name+"/"+h.name, func(t *testing.T) {
+				t.Parallel()
+				found := make(map[incident.Verdict]int)
 				for run := range runs {
-					r := rand.New(rand.NewPCG(uint64(run), 7))
+					r := rand.New(rand.NewPCG(uint64(run), seed))
 					value := s.make(r)
-					start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 					var f seriesfile.File
-					for i := range size[0] + size[1] {
+					for i := range before + after {
 						v := value(i)
-						if i >= size[0] {
+						if i >= before {
 							v = h.do(r, s, i, v)
 						}
-						f.Rows = append(f.Rows, seriesfile.Row{At: start.Add(time.Duration(i) * time.Minute), Value: v, Total: math.NaN(), Bad: math.NaN(), Traffic: math.NaN()})
+						f.Rows = append(f.Rows, seriesfile.Row{At: noon.Add(time.Duration(i) * time.Minute), Value: v, Total: math.NaN(), Bad: math.NaN(), Traffic: math.NaN()})
 					}
-					rep, err := seriesfile.Judge(f, seriesfile.Question{Change: f.Rows[size[0]].At})
+					report, err := seriesfile.Judge(f, seriesfile.Question{Change: f.Rows[before].At})
 					require.NoError(t, err)
-					counts[rep.Verdict]++
-					if rep.Verdict == incident.VerdictUnknown {
-						why = rep.Reason
-					}
+					found[report.Verdict]++
 				}
-				fmt.Printf("%-20s %-16s good %3d bad %3d unknown %3d  %s\n", s.name, h.name, counts[incident.VerdictRecovered], counts[incident.VerdictNotRecovered], counts[incident.VerdictUnknown], why)
-			}
+				t.Logf("%v", found)
+				if h.name == "nothing" {
+					require.LessOrEqual(t, found[incident.VerdictNotRecovered], few, "it cries wolf")
+					if plain {
+						require.GreaterOrEqual(t, found[incident.VerdictRecovered], runs/2)
+					}
+					return
+				}
+				if plain {
+					require.Zero(t, found[incident.VerdictRecovered], "a plain harm is overlooked")
+				}
+				if plain && h.name == "shift of 20 sd" {
+					require.GreaterOrEqual(t, found[incident.VerdictNotRecovered], runs-few)
+				}
+			})
 		}
 	}
 }

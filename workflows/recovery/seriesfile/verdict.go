@@ -117,10 +117,7 @@ func Judge(f File, q Question) (Report, error) {
 	if q.Change.IsZero() && q.Onset.IsZero() {
 		return Report{}, errors.New("the time of the change is needed, or that of the onset: there is nothing to compare with otherwise")
 	}
-	s, err := f.series(&q, objective)
-	if err != nil {
-		return Report{}, err
-	}
+	s := f.series(q, objective)
 	spec, times, worse, err := s.place(q, objective)
 	if err != nil {
 		return Report{}, err
@@ -172,7 +169,7 @@ type measured struct {
 
 // series works out what is measured: the ratio where only its parts are given, and
 // whether there are events or traffic.
-func (f File) series(q *Question, objective incident.Objective) (measured, error) {
+func (f File) series(q Question, objective incident.Objective) measured {
 	s := measured{rows: slices.Clone(f.Rows), sli: incident.SLI{
 		Name: q.Name, Query: "the series", Unit: q.Unit, Objective: objective, MinPoints: q.MinPoints,
 	}}
@@ -217,7 +214,7 @@ func (f File) series(q *Question, objective incident.Objective) (measured, error
 			s.sli.MinTraffic = q.MinTraffic
 		}
 	}
-	return s, nil
+	return s
 }
 
 // place works out step and windows.
