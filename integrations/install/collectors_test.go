@@ -22,14 +22,17 @@ import (
 	natsclient "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
+	rbacv1 "k8s.io/api/rbac/v1"
 
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/integrations/drivertest"
 	"github.com/backout/backout/integrations/endpoint"
 	"github.com/backout/backout/integrations/exec/exectest"
+	"github.com/backout/backout/integrations/kubernetes/kubernetestest"
 	"github.com/backout/backout/integrations/nats"
 	"github.com/backout/backout/integrations/postgres"
 	"github.com/backout/backout/integrations/prometheus"
+	"github.com/backout/backout/test/controlplane"
 	realpg "github.com/backout/backout/test/postgres"
 	realprom "github.com/backout/backout/test/prometheus"
 	"github.com/backout/backout/workflows/incident"
@@ -104,6 +107,10 @@ func startTemplates(tb testing.TB) *drivertest.Scene {
 func startPods(tb testing.TB) *drivertest.Scene {
 	_, s := ofLaw(tb, "kubernetes.workload/Deployment")
 	s.Says = []string{"NO ", "serving "}
+	namespace := strings.Split(s.Request.Target.Path, "/")[1]
+	controlplane.Require(tb).Grant(tb, namespace, kubernetestest.User(drivertest.Owner),
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}},
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}})
 	return s
 }
 

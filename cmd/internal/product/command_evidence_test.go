@@ -25,7 +25,7 @@ import (
 const (
 	describeName = "kubernetes.describe deployment/shop/checkout"
 	hostileName  = "../../etc/passwd\x1b[2J\n<script>alert(1)</script>"
-	chart        = "\x89PNG\r\n\x1a\n\x00\x00\xff"
+	picture      = "\x89PNG\r\n\x1a\n\x00\x00\xff"
 )
 
 // captured is a data folder with the evidence of one rollback before and after it,
@@ -64,7 +64,7 @@ func captured(t *testing.T) (env []string, before, after incident.Manifest, fold
 	hostile.Redactions = 2
 	before = record(incident.EvidenceBefore, item(describeName, "kubernetes.describe", `{"pods":3}`, "application/json"), hostile,
 		incident.EvidenceItem{Name: "prometheus.range errors", Collector: "prometheus.range", Missing: "Prometheus did not answer\x1b[2J", At: at})
-	after = record(incident.EvidenceAfter, item(describeName, "kubernetes.describe", `{"pods":2}`, "application/json"), item("chart", "prometheus.range", chart, "image/png"))
+	after = record(incident.EvidenceAfter, item(describeName, "kubernetes.describe", `{"pods":2}`, "application/json"), item("chart", "prometheus.range", picture, "image/png"))
 	_, err = l.Append(t.Context(), incident.Entry{
 		ID: "rollback/pagerduty/Q1/1/e9", Incident: "pagerduty/Q1", Kind: incident.EventEvidence, At: at, Text: "evidence after the rollback could not be recorded",
 	})
@@ -106,7 +106,7 @@ func TestEvidenceIsShown(t *testing.T) {
 		{name: "by name and phase", args: []string{describeName, "--phase", "after"}, out: "{\"pods\":2}\n"},
 		{name: "by a name that lists show in another way", args: []string{"../../etc/passwd[2J <script>alert(1)</script>"}, out: "\\u001b[2Jall is well\nline 2\uFFFD\n"},
 		{name: "as it is", args: []string{before.Items[1].Digest, "-o", raw}},
-		{name: "what is no text into a pipe", args: []string{"chart"}, out: chart},
+		{name: "what is no text into a pipe", args: []string{"chart"}, out: picture},
 		{name: "a name of two", args: []string{describeName}, code: ExitFailed, says: "2 documents are called"},
 		{name: "what could not be had", args: []string{"prometheus.range errors"}, code: ExitFailed, says: "could not be had: Prometheus did not answer"},
 		{name: "no such name", args: []string{"chart", "--phase", "before"}, code: ExitFailed, says: "no document is called"},
@@ -190,7 +190,7 @@ func TestEvidenceIsExported(t *testing.T) {
 	require.Equal(t, `{"pods":3}`, files[one+"01-kubernetes.describe_deployment_shop_checkout.json"])
 	require.Contains(t, files, one+"02-_.._etc_passwd__2J__script_alert_1___script_.txt")
 	require.Contains(t, files, one+"00-manifest.json")
-	require.Equal(t, chart, files[two+"02-chart.png"])
+	require.Equal(t, picture, files[two+"02-chart.png"])
 	require.Equal(t, one[:len(one)-1]+": prometheus.range errors: Prometheus did not answer[2J\n", files["MISSING.txt"])
 	require.Len(t, files, 9)
 
