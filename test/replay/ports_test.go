@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/integrations/ledger"
@@ -106,7 +107,14 @@ func (b blobs) Put(_ context.Context, content []byte, _ string) (string, error) 
 	return incident.DigestOf(content), nil
 }
 
-func (b blobs) Get(context.Context, string) ([]byte, error) {
+// picture stands for a chart.
+var picture = []byte("a picture")
+
+// Get gives back charts, and nothing else.
+func (b blobs) Get(_ context.Context, digest string) ([]byte, error) {
+	if digest == incident.DigestOf(picture) {
+		return picture, nil
+	}
 	return nil, errors.New("nothing is kept")
 }
 
@@ -180,6 +188,28 @@ func (v vendors) Upsert(_ context.Context, key, _, _ string) (incident.Postmorte
 	return incident.PostmortemRef{Number: 7, URL: "https://git.example.com/shop/postmortems/7"}, v.world.allow(key, "tracker")
 }
 
+// Stands says that the postmortem is open, with one thing to do.
+func (v vendors) Stands(_ context.Context, key string) (incident.PostmortemState, error) {
+	return incident.PostmortemState{Open: true, Items: 1}, v.world.allow(key, "tracker")
+}
+
+// Remark is a comment under the postmortem.
+func (v vendors) Remark(_ context.Context, key, _, _ string) error {
+	return v.world.allow(key, "tracker")
+}
+
+// Message is a message that Ada pinned.
+func (vendors) Message(_ context.Context, channel, ts string) (incident.ChannelMessage, error) {
+	return incident.ChannelMessage{
+		Author: bo, At: time.Unix(1_700_000_000, 0), Text: "it is the discounts", URL: "https://shop.slack.com/archives/" + channel + "/p" + ts, PinnedBy: []string{ada},
+	}, nil
+}
+
+// Picture is shown in the thread of a card.
+func (vendors) Picture(context.Context, incident.CardRef, incident.Picture) (incident.PictureRef, error) {
+	return incident.PictureRef{File: "F1", URL: "https://shop.slack.com/files/F1"}, nil
+}
+
 // hurried are the product's activities with less patience for people.
 type hurried struct {
 	*activities.Activities
@@ -233,4 +263,13 @@ func (h *hurried) CollectOptions(ctx context.Context, in activities.CollectInput
 		}
 	}
 	return out, err
+}
+
+// WritePostmortem makes a followed postmortem due in a day, so that its first reminder
+// is near.
+func (h *hurried) WritePostmortem(ctx context.Context, in activities.PostmortemInput) (incident.PostmortemRef, error) {
+	if s, err := h.world.of(in.View.Key); err == nil && s.service == "followed" {
+		in.View.Postmortem.Due = time.Now().Add(24*time.Hour + time.Second)
+	}
+	return h.Activities.WritePostmortem(ctx, in)
 }

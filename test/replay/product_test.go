@@ -78,6 +78,7 @@ func startProduct(t *testing.T, scenarios []scenario) *product {
 		Catalogue: catalogue(t, scenarios), Runbooks: books(t, scenarios), Policy: approvals.Default(), Attestations: trusted,
 		Postmortem: func(v incident.View) (title, body string) { return "Postmortem of " + v.Key, v.Title },
 		Review:     func(v incident.View, _ time.Time) (title, body string) { return "Review of " + v.Key, v.Title },
+		Chart:      func(incident.Chart, bool) ([]byte, error) { return picture, nil },
 		Now:        time.Now, Pager: v, Security: "PSECURITY", Tracker: v, Intake: p.gateway, Held: v,
 	}, p.world, new(atomic.Int32)}, activity.RegisterOptions{})
 	require.NoError(t, w.Start())

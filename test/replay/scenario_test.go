@@ -189,6 +189,23 @@ func scenarios() []scenario {
 			p.close(1)
 			return p.roots(1)
 		}},
+		{name: "followed", play: func(p *play) []string {
+			v := p.open(1)
+			receipt, err := p.gateway.SendPin(p.Context(), p.key(1), incident.PinRequest{
+				EventID: "pin-1", Channel: v.Card.Channel, TS: "1700000000.000200", Actor: actor(ada), At: time.Now(),
+			})
+			require.NoError(p, err)
+			pinned, err := receipt.Result(p.Context())
+			require.NoError(p, err)
+			require.Equal(p, incident.OutcomeAccepted, pinned.Outcome, pinned.Reason)
+			p.approve(1, v, "back")
+			p.phase(1, incident.PhaseRecovered)
+			p.close(1)
+			ctx, cancel := context.WithTimeout(p.Context(), within)
+			defer cancel()
+			require.NoError(p, p.client.GetWorkflow(ctx, incident.FollowUpID(p.key(1)), "").Get(ctx, nil), "the last reminder was said")
+			return p.roots(1)
+		}},
 		{name: "overdue", play: func(p *play) []string {
 			p.scene.set(func(s *scene) { s.decideWithin = time.Second; s.forbidden = []string{"pager"} })
 			p.open(1)
