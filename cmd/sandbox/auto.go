@@ -75,11 +75,10 @@ func (w *world) play(ctx context.Context, o options, out io.Writer) error {
 		return fmt.Errorf("wait for the end of the incident: %w", err)
 	}
 	if o.view != "" {
-		// The postmortem's number and due date come a moment after the end.
-		if view, err = w.await(ctx, key, follow, func(v incident.View) bool { return v.Postmortem.Number > 0 }); err != nil {
-			return fmt.Errorf("wait for the postmortem: %w", err)
+		if view, err = w.await(ctx, key, follow, whole); err != nil {
+			return fmt.Errorf("wait for the postmortem and the chart: %w", err)
 		}
-		if err := w.record(o.view, view); err != nil {
+		if err := w.record(ctx, o.view, view); err != nil {
 			return err
 		}
 	}

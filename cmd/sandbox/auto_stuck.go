@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/backout/backout/cmd/sandbox/internal/shop"
+	"github.com/backout/backout/integrations/evidence"
 	fakeslack "github.com/backout/backout/test/fakes/slack"
 	"github.com/backout/backout/workflows/incident"
 )
@@ -72,14 +74,14 @@ func (w *world) playStuck(ctx context.Context, o options, out io.Writer) error {
 	}
 	say("Grace mends payments by hand")
 	w.shop.Service(shop.Payments).Release(shop.GoodRelease)
-	v, err = w.await(ctx, key, follow, func(v incident.View) bool { return v.Phase == incident.PhaseClosed && v.Postmortem.Number > 0 })
+	v, err = w.await(ctx, key, follow, func(v incident.View) bool { return v.Phase == incident.PhaseClosed && whole(v) })
 	if err != nil {
 		return fmt.Errorf("wait for the end of the incident: %w", err)
 	}
 	if r := v.LastRollback(); r == nil || r.Recovery == nil || r.Recovery.Verdict != incident.VerdictNotRecovered {
 		return errors.New("the rollback was not judged as not recovered")
 	}
-	return w.record(o.view, v)
+	return w.record(ctx, o.view, v)
 }
 
 // pin has somebody say something in the thread of the incident's card, and somebody
@@ -102,9 +104,17 @@ func (w *world) pin(ctx context.Context, card incident.CardRef, user, text, by s
 	return err
 }
 
-// record writes a view as JSON, from which its postmortem can be drawn again. Ports
-// differ from run to run, so that addresses are those of a shop that has none.
-func (w *world) record(path string, v incident.View) error {
+// whole says that an incident has what comes a moment after its end: the postmortem's
+// number and due date, and the chart in the thread of the card.
+func whole(v incident.View) bool {
+	r := v.LastRollback()
+	return v.Postmortem.Number > 0 && r != nil && r.Chart != nil && r.Chart.SlackURL != ""
+}
+
+// record writes a view as JSON, from which its postmortem can be drawn again, and the
+// chart as PNG beside it. Ports differ from run to run, so that addresses are those of
+// a shop that has none.
+func (w *world) record(ctx context.Context, path string, v incident.View) error {
 	if path == "" {
 		return nil
 	}
@@ -114,5 +124,23 @@ func (w *world) record(path string, v incident.View) error {
 		return fmt.Errorf("encode view: %w", err)
 	}
 	text := strings.NewReplacer(w.slack.URL(), "https://shop.slack.example", w.pager.URL(), "https://shop.pagerduty.example", w.github.URL(), "https://github.shop.example").Replace(string(b))
-	return os.WriteFile(path, []byte(text+"\n"), 0o600)
+	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
+		return err
+	}
+	store, err := evidence.Open(ctx, "file://"+filepath.ToSlash(filepath.Join(w.dir, "backout", "data", "evidence")))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = store.Close() }() // It was only read.
+	chart := v.LastRollback().Chart
+	for theme, digest := range map[string]string{"light": chart.Digest, "dark": chart.DarkDigest} {
+		png, err := store.Get(ctx, digest)
+		if err != nil {
+			return fmt.Errorf("read chart: %w", err)
+		}
+		if err := os.WriteFile(strings.TrimSuffix(path, ".json")+"."+theme+".png", png, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -50,6 +50,9 @@ func (w *refusing) ValidateUpdate(ctx workflow.Context, in *interceptor.UpdateIn
 		if info := workflow.GetCurrentUpdateInfo(ctx); info != nil {
 			attempt += fmt.Sprintf(" with ID %q", info.ID)
 		}
+		// It is no part of the workflow: a validator runs once, and its refusal is in
+		// no history.
+		//workflowcheck:ignore
 		w.refusals.take(incident.KeyOf(workflow.GetInfo(ctx).WorkflowExecution.ID), attempt, err)
 	}
 	return err
