@@ -177,7 +177,9 @@ func newerChangeDuringApply(tb testing.TB, c Case) {
 		action := b.planned()
 		var interference error
 		newer := ""
+		changed := make(chan struct{})
 		b.proxy.Pause(nth, func() {
+			defer close(changed)
 			// Not the test's goroutine: it must not be failed here.
 			if interference = b.target.Interfere(b.Context()); interference == nil {
 				newer, interference = b.target.Digest(b.Context())
@@ -192,6 +194,12 @@ func newerChangeDuringApply(tb testing.TB, c Case) {
 				b.applied(action, actionKey)
 			}
 			break
+		}
+		// An answer may overtake the change that came before it.
+		select {
+		case <-changed:
+		case <-b.Context().Done():
+			require.NoError(tb, b.Context().Err(), "wait for the change of a third party")
 		}
 		require.NoError(tb, interference, "change the target as a third party")
 		require.Equal(tb, newer, b.digest(), "a change that came at chunk %d was clobbered", nth)
