@@ -83,6 +83,8 @@ func TestReach(t *testing.T) {
 		{"http", named(service.System(service.Address(), drivertest.Owner)), false, true},
 		{"http with a bad token", system("http", map[string]any{"hosts": map[string]any{"payments": nameless}}), true, false},
 		{"http away", named(service.System(nobody, drivertest.Owner)), false, false},
+		{"endpoint", system("endpoint", map[string]any{"url": prom.URL(), "networks": []string{"127.0.0.0/8"}}), false, true},
+		{"endpoint away", system("endpoint", map[string]any{"url": "http://" + nobody, "networks": []string{"127.0.0.0/8"}}), false, false},
 		{"exec", named(releases.System(drivertest.Owner)), false, true},
 		{"exec without its program", system("exec", releases.Settings(drivertest.Owner, map[string]any{"program": gone + "-program"})), false, false},
 	}
