@@ -31,13 +31,6 @@ const (
 	pngType = "image/png"
 )
 
-// StoredEvidence is an EvidenceStore that gives back what it keeps. It is optional:
-// without it no chart is shown anywhere.
-type StoredEvidence interface {
-	// Get returns the document with a digest.
-	Get(ctx context.Context, digest string) (content []byte, err error)
-}
-
 // Gallery is a Channel that shows pictures. It is optional: without it charts are
 // evidence, and nobody is shown them in the thread.
 type Gallery interface {
@@ -286,11 +279,10 @@ func (a *Activities) ShareChart(ctx context.Context, in ShareChartInput) (incide
 		return was, nil
 	}
 	gallery, shows := a.Channel.(Gallery)
-	stored, gives := a.Evidence.(StoredEvidence)
-	if !shows || !gives {
+	if !shows {
 		return was, asActivityError(fmt.Errorf("show chart: showing pictures is %w", errNotConfigured))
 	}
-	png, err := stored.Get(ctx, in.Chart.Digest)
+	png, err := a.Evidence.Get(ctx, in.Chart.Digest)
 	if err != nil {
 		return was, asActivityError(fmt.Errorf("show chart: %w", err))
 	}
@@ -331,8 +323,7 @@ const pictureTries = 3
 func (a *Activities) pictured(ctx context.Context, v incident.View) (incident.View, error) {
 	last := v.LastRollback()
 	pictures, keeps := a.Tracker.(Pictures)
-	stored, gives := a.Evidence.(StoredEvidence)
-	if last == nil || last.Chart == nil || !keeps || !gives {
+	if last == nil || last.Chart == nil || !keeps {
 		return v, nil
 	}
 	ref := *last.Chart
@@ -343,7 +334,7 @@ func (a *Activities) pictured(ctx context.Context, v incident.View) (incident.Vi
 		if t.digest == "" {
 			continue
 		}
-		png, err := stored.Get(ctx, t.digest)
+		png, err := a.Evidence.Get(ctx, t.digest)
 		if err == nil {
 			*t.into, err = pictures.Picture(ctx, v.Key, png)
 		}
