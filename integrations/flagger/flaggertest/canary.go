@@ -32,11 +32,13 @@ const (
 
 	name = "shop"
 
-	// patience bounds each wait for a controller; poll is the time between looks, and
-	// turn the time that Flagger gets to look after a canary.
+	// patience bounds each wait for a controller, and poll is the time between looks.
 	patience = 3 * time.Minute
 	poll     = 10 * time.Millisecond
+	// turn is the time that Flagger gets to look after a canary where it may have to
+	// wait for pods, and recovery where its first look is enough unless it failed.
 	turn     = 250 * time.Millisecond
+	recovery = 20 * time.Second
 	// maxTime bounds a rollback on a busy machine.
 	maxTime = time.Minute
 )
@@ -130,9 +132,14 @@ func start(tb testing.TB) *drivertest.Target {
 	require.NoError(tb, err)
 	_, err = c.canaries().Create(tb.Context(), definition(), metav1.CreateOptions{})
 	require.NoError(tb, err)
-	c.advance("Initialized")
+	// One look initializes a canary without an analysis, and a second one finds the new
+	// version. A look that overlaps another could take the new version for the one that
+	// the canary began with, and never find it.
+	c.await("Initialized", recovery)
+	c.primaryAvailable()
 	require.NoError(tb, c.deploy(tb.Context(), newImage))
-	c.advance("Progressing")
+	c.change(`{"spec":{"skipAnalysis":false,"analysis":{"interval":"61m"}}}`)
+	c.await("Progressing", recovery)
 	live, err := c.target(tb.Context())
 	require.NoError(tb, err)
 	c.since, c.was = live.GetResourceVersion(), template(live)
@@ -175,15 +182,16 @@ func manifest(image, password string) *unstructured.Unstructured {
 	}}
 }
 
-// definition is a canary that Flagger looks after when a test says so, and whose
-// analysis never ends.
+// definition is a canary that Flagger looks after when a test says so, that needs no
+// analysis yet, and whose analysis never ends.
 func definition() *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": canaries.GroupVersion().String(), "kind": "Canary", "metadata": map[string]any{"name": name},
 		"spec": map[string]any{
-			"targetRef": map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
-			"service":   map[string]any{"port": int64(80), "targetPort": int64(8080)},
-			"analysis":  map[string]any{"interval": "60m", "threshold": int64(1000), "iterations": int64(1000)},
+			"targetRef":    map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+			"service":      map[string]any{"port": int64(80), "targetPort": int64(8080)},
+			"skipAnalysis": true,
+			"analysis":     map[string]any{"interval": "60m", "threshold": int64(1000), "iterations": int64(1000)},
 		},
 	}}
 }
@@ -196,44 +204,68 @@ func (c *canary) deployments() dynamic.ResourceInterface {
 	return c.client.Resource(deployments).Namespace(c.namespace)
 }
 
-// advance has Flagger look after the canary until it is in a phase. Flagger does so
-// when it sees the canary first, and whenever the interval of the analysis has changed.
+// advance has Flagger look after the canary at once, and again until it is in a phase.
 func (c *canary) advance(phase string) {
+	c.tb.Helper()
+	c.turn()
+	c.await(phase, turn)
+}
+
+// await returns when the canary is in a phase. Flagger looks after it when it sees it
+// first and at each turn, and gets another one each time that it was not done within a
+// while. On a busy machine that while grows: the looks must not get into each other's
+// way.
+func (c *canary) await(phase string, while time.Duration) {
 	c.tb.Helper()
 	ctx, cancel := context.WithTimeout(c.tb.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
-	var moved time.Time
-	// On a busy machine Flagger needs longer, and its runs must not get into each
-	// other's way.
-	wait := turn
+	last := time.Now()
 	for {
 		o, err := c.canaries().Get(ctx, name, metav1.GetOptions{})
 		require.NoError(c.tb, err, "wait until the canary is %s", phase)
-		found, _, _ := unstructured.NestedString(o.Object, "status", "phase")
-		if found == phase {
+		if found, _, _ := unstructured.NestedString(o.Object, "status", "phase"); found == phase {
 			return
 		}
-		if found == "" && moved.IsZero() {
-			moved = time.Now()
-		}
-		if time.Since(moved) > wait {
-			if !moved.IsZero() {
-				wait *= 2
-			}
-			next := "61m"
-			if interval, _, _ := unstructured.NestedString(o.Object, "spec", "analysis", "interval"); interval == next {
-				next = "62m"
-			}
-			c.change(`{"spec":{"analysis":{"interval":"` + next + `"}}}`)
-			moved = time.Now()
+		if time.Since(last) > while {
+			c.turn()
+			last, while = time.Now(), min(2*while, recovery)
 		}
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
 		}
 	}
+}
+
+// turn has Flagger look after the canary, which it does at once whenever the interval
+// of the analysis has changed.
+func (c *canary) turn() {
+	c.tb.Helper()
+	o, err := c.canaries().Get(c.tb.Context(), name, metav1.GetOptions{})
+	require.NoError(c.tb, err)
+	next := "62m"
+	if interval, _, _ := unstructured.NestedString(o.Object, "spec", "analysis", "interval"); interval == next {
+		next = "63m"
+	}
+	c.change(`{"spec":{"analysis":{"interval":"` + next + `"}}}`)
+}
+
+// primaryAvailable returns when the primary that Flagger made has its pods: Flagger
+// begins no analysis before.
+func (c *canary) primaryAvailable() {
+	c.tb.Helper()
+	require.Eventually(c.tb, func() bool {
+		o, err := c.deployments().Get(c.tb.Context(), name+"-primary", metav1.GetOptions{})
+		if err != nil {
+			return false
+		}
+		seen, _, _ := unstructured.NestedInt64(o.Object, "status", "observedGeneration")
+		updated, _, _ := unstructured.NestedInt64(o.Object, "status", "updatedReplicas")
+		available, _, _ := unstructured.NestedInt64(o.Object, "status", "availableReplicas")
+		return seen >= o.GetGeneration() && updated > 0 && available >= updated
+	}, patience, poll, "the primary has no pods")
 }
 
 // change merges a patch into the Canary.
