@@ -1,8 +1,10 @@
 package product
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -98,6 +100,32 @@ func TestTheExampleConfigurationIsValid(t *testing.T) {
 	}
 	require.NoError(t, c.Systems[3].Settings.Decode(&settings))
 	require.ErrorContains(t, c.Systems[1].Settings.Decode(&settings), "credentials_file")
+}
+
+// commentedKey is a key that the example shows and leaves out.
+var commentedKey = regexp.MustCompile(`(?m)^( *)# ((?: *- \{|[a-z_]+:).*)$`)
+
+// TestWhatTheExampleLeavesOutIsValid takes the keys of the example out of their
+// comments.
+func TestWhatTheExampleLeavesOutIsValid(t *testing.T) {
+	t.Parallel()
+	example, err := os.ReadFile(filepath.Join("..", "..", "..", "deploy", "backout.example.yaml"))
+	require.NoError(t, err)
+	all := commentedKey.ReplaceAll(example, []byte("$1$2"))
+	all = bytes.ReplaceAll(all, []byte("\n#   "), []byte("\n  ")) // Keys below those.
+	c, err := LoadConfig(write(t, "all.yaml", string(all)), nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, c.Temporal.Address)
+	require.NotEmpty(t, c.Slack.APIURL)
+	require.NotEmpty(t, c.PagerDuty.APIURL)
+	require.NotEmpty(t, c.GitHub.APIURL)
+	require.True(t, c.GitHub.Charts)
+	require.NotEmpty(t, c.Evidence.URL)
+	require.NotEmpty(t, c.API.TokensFile)
+	require.NotEmpty(t, c.Login.Session)
+	require.NotEmpty(t, c.Decisions.TrustedFile)
+	require.Len(t, c.Ledger.Sinks, 2)
+	require.NotEmpty(t, c.Policy)
 }
 
 func TestASecretNeverComesWithItsError(t *testing.T) {
