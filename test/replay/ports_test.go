@@ -1,10 +1,13 @@
 package replay_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -108,7 +111,13 @@ func (b blobs) Put(_ context.Context, content []byte, _ string) (string, error) 
 }
 
 // picture stands for a chart.
-var picture = []byte("a picture")
+var picture = func() []byte {
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 1, 1))); err != nil {
+		panic(err) // Memory takes everything.
+	}
+	return b.Bytes()
+}()
 
 // Get gives back charts, and nothing else.
 func (b blobs) Get(_ context.Context, digest string) ([]byte, error) {

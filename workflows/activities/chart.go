@@ -1,10 +1,12 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image/png"
 	"slices"
 	"sync"
 	"time"
@@ -113,15 +115,15 @@ func (a *Activities) draw(ctx context.Context, in ChartInput, c incident.Chart) 
 		dark bool
 		into *string
 	}{{"light", false, &rec.Chart.Digest}, {"dark", true, &rec.Chart.DarkDigest}} {
-		png, err := a.Chart(c, t.dark)
+		drawn, err := a.Chart(c, t.dark)
 		if err != nil {
 			return rec, fmt.Errorf("draw chart: %w: %w", driver.ErrInvalid, err)
 		}
-		if *t.into, err = a.Evidence.Put(ctx, png, pngType); err != nil {
+		if *t.into, err = a.Evidence.Put(ctx, drawn, pngType); err != nil {
 			return rec, fmt.Errorf("store chart: %w", err)
 		}
 		rec.Items = append(rec.Items, incident.EvidenceItem{
-			Name: "recovery chart, " + t.name, Collector: "recovery.chart", Digest: *t.into, MediaType: pngType, Size: int64(len(png)), At: a.Now().UTC(),
+			Name: "recovery chart, " + t.name, Collector: "recovery.chart", Digest: *t.into, MediaType: pngType, Size: int64(len(drawn)), At: a.Now().UTC(),
 		})
 	}
 	listed, err := json.Marshal(rec.Manifest)
@@ -282,12 +284,12 @@ func (a *Activities) ShareChart(ctx context.Context, in ShareChartInput) (incide
 	if !shows {
 		return was, asActivityError(fmt.Errorf("show chart: showing pictures is %w", errNotConfigured))
 	}
-	png, err := a.Evidence.Get(ctx, in.Chart.Digest)
+	content, err := a.picture(ctx, in.Chart.Digest)
 	if err != nil {
 		return was, asActivityError(fmt.Errorf("show chart: %w", err))
 	}
 	ref, err := gallery.Picture(ctx, in.Card, incident.Picture{
-		ID: in.EventID, Title: in.Title, Text: in.Text, PNG: png,
+		ID: in.EventID, Title: in.Title, Text: in.Text, PNG: content,
 		Alt: "Chart of the SLIs before, during and after the rollback. " + in.Text,
 	})
 	if err != nil {
@@ -301,6 +303,19 @@ func (a *Activities) ShareChart(ctx context.Context, in ShareChartInput) (incide
 		ID: in.EventID, Incident: in.Incident, Kind: incident.EventVerdict, At: a.Now().UTC(), Text: SharedText(ref), Payload: payload,
 	})
 	return ref, asActivityError(err)
+}
+
+// picture reads a picture out of the evidence. Anything else that is stored there is not
+// for where pictures are shown.
+func (a *Activities) picture(ctx context.Context, digest string) ([]byte, error) {
+	content, err := a.Evidence.Get(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := png.DecodeConfig(bytes.NewReader(content)); err != nil {
+		return nil, fmt.Errorf("read picture %s: %w: it is no PNG", incident.ShortDigest(digest), driver.ErrInvalid)
+	}
+	return content, nil
 }
 
 // SharedText is the line of the timeline about a chart in the thread.
@@ -334,9 +349,9 @@ func (a *Activities) pictured(ctx context.Context, v incident.View) (incident.Vi
 		if t.digest == "" {
 			continue
 		}
-		png, err := a.Evidence.Get(ctx, t.digest)
+		content, err := a.picture(ctx, t.digest)
 		if err == nil {
-			*t.into, err = pictures.Picture(ctx, v.Key, png)
+			*t.into, err = pictures.Picture(ctx, v.Key, content)
 		}
 		if err == nil {
 			continue

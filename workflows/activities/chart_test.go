@@ -1,10 +1,13 @@
 package activities_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +48,15 @@ func (g gallery) Picture(ctx context.Context, card incident.CardRef, p incident.
 	return ref, err
 }
 
+// drawing is a PNG of one pixel that has a text at its end.
+func drawing(text string) []byte {
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 1, 1))); err != nil {
+		panic(err) // Memory takes everything.
+	}
+	return append(b.Bytes(), text...)
+}
+
 // charting is the activities with a drawing board that writes down what it is given.
 func (w *world) charting(t *testing.T) (a *activities.Activities, drawn *[]incident.Chart, shown map[string]incident.Picture) {
 	t.Helper()
@@ -53,7 +65,7 @@ func (w *world) charting(t *testing.T) (a *activities.Activities, drawn *[]incid
 	a.Evidence, a.Channel = keeper{store{w}}, gallery{channel{w: w}, shown}
 	a.Chart = func(c incident.Chart, dark bool) ([]byte, error) {
 		*drawn = append(*drawn, c)
-		return fmt.Appendf(nil, "png dark=%v verdict=%s", dark, c.Verdict), nil
+		return drawing(fmt.Sprintf("dark=%v verdict=%s", dark, c.Verdict)), nil
 	}
 	if w.series == nil {
 		w.series = func(_ string, from, until time.Time, step time.Duration) ([]incident.Series, error) {
@@ -86,8 +98,8 @@ func TestDrawRecovery(t *testing.T) {
 	a, drawn, _ := w.charting(t)
 	ref, err := a.DrawRecovery(t.Context(), chartInput(t))
 	require.NoError(t, err)
-	require.Equal(t, "png dark=false verdict=recovered", string(w.blobs[ref.Digest]))
-	require.Equal(t, "png dark=true verdict=recovered", string(w.blobs[ref.DarkDigest]))
+	require.Equal(t, drawing("dark=false verdict=recovered"), w.blobs[ref.Digest])
+	require.Equal(t, drawing("dark=true verdict=recovered"), w.blobs[ref.DarkDigest])
 
 	require.Len(t, *drawn, 2)
 	c := (*drawn)[0]
@@ -280,7 +292,7 @@ func TestShareChart(t *testing.T) {
 	ref, err := a.ShareChart(t.Context(), in)
 	require.NoError(t, err)
 	require.Equal(t, incident.PictureRef{File: "F1", URL: "https://chat.example.com/F"}, ref)
-	require.Equal(t, "png dark=false verdict=recovered", string(shown[in.EventID].PNG))
+	require.Equal(t, drawing("dark=false verdict=recovered"), shown[in.EventID].PNG)
 	require.Contains(t, shown[in.EventID].Alt, "Verdict: recovered.")
 	again, err := a.ShareChart(t.Context(), in)
 	require.NoError(t, err)
@@ -290,6 +302,12 @@ func TestShareChart(t *testing.T) {
 	in.EventID, in.Chart.Digest = "other", incident.DigestOf([]byte("gone"))
 	_, err = a.ShareChart(t.Context(), in)
 	require.ErrorContains(t, err, "no such document")
+	// A request that names other evidence does not bring it into a channel.
+	in.Chart.Digest, err = a.Evidence.Put(t.Context(), []byte("a log"), "text/plain")
+	require.NoError(t, err)
+	_, err = a.ShareChart(t.Context(), in)
+	requireError(t, err, incident.ErrTypeInvalid, true)
+	require.Len(t, shown, 1)
 	a.Channel = channel{w: w}
 	_, err = a.ShareChart(t.Context(), in)
 	requireError(t, err, incident.ErrTypeInvalid, true)
