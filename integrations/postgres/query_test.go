@@ -149,7 +149,11 @@ func TestQueryOfARunbook(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got, _, err := a.ask(t, "stuck-orders", map[string]string{paramSQL: test.sql, paramRows: test.rows})
+			params := map[string]string{paramSQL: test.sql}
+			if test.rows != "" {
+				params[paramRows] = test.rows
+			}
+			got, _, err := a.ask(t, "stuck-orders", params)
 			require.NoError(t, err)
 			require.Len(t, got.Rows, test.want)
 			require.Equal(t, test.note, got.Note)
@@ -214,9 +218,11 @@ func TestQueryRefusals(t *testing.T) {
 	}{
 		{"an unknown name", "lag", nil, "connections, locks, replication, slots, standby, transactions, row-counts"},
 		{"a path", "a/b", nil, "the path is the name of a query"},
-		{"an unknown parameter", "locks", map[string]string{"limit": "1"}, `unknown parameter "limit"`},
+		{"an unknown parameter", "locks", map[string]string{"limit": "1"}, `parameter "limit": it is unknown: postgres.query knows sql, tables, rows`},
 		{"a name of Backout's own", "locks", map[string]string{paramSQL: "SELECT 1"}, "give the one of sql another name"},
 		{"tables of another query", "locks", map[string]string{paramTables: "a.b"}, `belongs to the query "row-counts"`},
+		{"no rows", "locks", map[string]string{paramRows: ""}, "between 1 and 1000"},
+		{"SQL that writes", "orders", map[string]string{paramSQL: "DELETE FROM orders"}, "sql is not one SELECT"},
 		{"no tables", rowCounts, nil, "set tables to tables with their schemas"},
 		{"a table without a schema", rowCounts, map[string]string{paramTables: "orders"}, `"orders" is none`},
 		{"SQL for a table", rowCounts, map[string]string{paramTables: "a.b; DROP TABLE c"}, "is none"},
