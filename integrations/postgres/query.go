@@ -24,9 +24,17 @@ const (
 	// for.
 	defaultRows = 200
 	maxRows     = 1000
-	// maxCell bounds one value, in runes, and maxAnswer all of them, in bytes.
+	// maxCell bounds one value, in characters, and maxAnswer all of them, in bytes.
 	maxCell   = 1000
 	maxAnswer = 512 << 10
+	// maxStored is how long a value may be as the server stores it, in bytes, to be
+	// looked at: of one that is longer the server would need many times its length.
+	maxStored = 4 << 20
+	// maxColumns is how many columns a query may have.
+	maxColumns = 100
+	// maxFetched is how many values are asked for at one time: no more come over the
+	// wire when those before are enough.
+	maxFetched = 2000
 	// maxTables is how many tables are counted.
 	maxTables = 20
 	// maxQuery bounds a query of a runbook, in bytes.
@@ -97,62 +105,6 @@ func reading(ctx context.Context, s *session, timeout time.Duration, do func() e
 	}
 	_, err := s.run(ctx, "ROLLBACK")
 	return err
-}
-
-// rows are the first rows of one SELECT. It is read through a cursor, so that the
-// server never makes more rows than are kept, and refuses all that is not a SELECT.
-func (c queryCollector) rows(ctx context.Context, sql string, limit int) (answer, error) {
-	got := answer{Columns: []string{}, Rows: [][]*string{}}
-	err := c.server.with(ctx, func(s *session) error {
-		return reading(ctx, s, statementTimeout, func() error {
-			// The message with parameters takes one statement only.
-			if _, err := s.query(ctx, "DECLARE evidence NO SCROLL CURSOR FOR "+sql); err != nil {
-				return err
-			}
-			result := s.conn.ExecParams(ctx, fmt.Sprintf("FETCH %d FROM evidence", limit+1), nil, nil, nil, nil)
-			for n, size := 0, 0; result.NextRow(); n++ {
-				size = got.keep(n, limit, size, result.Values())
-			}
-			for _, f := range result.FieldDescriptions() {
-				got.Columns = append(got.Columns, printable(f.Name, maxName))
-			}
-			if _, err := result.Close(); err != nil {
-				return refusal(err)
-			}
-			return nil
-		})
-	})
-	return got, err
-}
-
-// keep takes over a row if it fits beside the size of those before it, and returns the
-// size of all.
-func (a *answer) keep(n, limit, size int, columns [][]byte) int {
-	switch {
-	case a.Note != "":
-		return size
-	case n == limit:
-		a.Note = fmt.Sprintf("only the first %d rows are kept: there are more", limit)
-		return size
-	}
-	kept := make([]*string, len(columns))
-	for i, column := range columns {
-		if column == nil {
-			continue
-		}
-		text := string(column)
-		if r := []rune(text); len(r) > maxCell {
-			text = string(r[:maxCell-1]) + "…"
-		}
-		size += len(text)
-		kept[i] = &text
-	}
-	if size > maxAnswer {
-		a.Note = fmt.Sprintf("only the first %d rows are kept: with the others they are longer than %d bytes", n, maxAnswer)
-		return size
-	}
-	a.Rows = append(a.Rows, kept)
-	return size
 }
 
 // counts counts the rows of tables. Where counting takes too long, it is the estimate

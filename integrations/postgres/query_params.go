@@ -60,10 +60,10 @@ func readQuestion(name string, params map[string]string) (question, error) {
 	case sql == "":
 		return wrong(paramSQL, "there is no query of that name: set %s, or want one of %s, %s", paramSQL, strings.Join(questionNames(), ", "), rowCounts)
 	default:
-		if problem := unfit(sql); problem != "" {
+		var problem string
+		if q.sql, problem = fit(sql); problem != "" {
 			return wrong(paramSQL, "%s", problem)
 		}
-		q.sql = sql
 	}
 	return q, nil
 }
