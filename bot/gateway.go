@@ -27,10 +27,6 @@ var (
 	ErrInvalid = errors.New("invalid message")
 )
 
-// taskTimeout is how long an incident stands still when a worker dies with a
-// task of it in hand. A task takes milliseconds.
-const taskTimeout = 5 * time.Second
-
 // resultWait is how long a page that Temporal has may take to be worked on
 // before the caller is told that it was taken, and no more.
 const resultWait = 500 * time.Millisecond
@@ -138,7 +134,7 @@ func (g *Gateway) pageWithStart(ctx context.Context, key string, p incident.Page
 		TaskQueue:                incident.TaskQueue,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    reuse,
-		WorkflowTaskTimeout:      taskTimeout,
+		WorkflowTaskTimeout:      incident.TaskTimeout,
 		TypedSearchAttributes: temporal.NewSearchAttributes(
 			temporal.NewSearchAttributeKeyKeyword(incident.SearchPhase).ValueSet(string(incident.PhaseDeciding)),
 			temporal.NewSearchAttributeKeyKeyword(incident.SearchService).ValueSet(p.Service),

@@ -2,6 +2,7 @@ package runbooks
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ const (
 	RuleUnknownKind        = "unknown-kind"
 	RuleUnknownSource      = "unknown-source"
 	RuleUnknownCollector   = "unknown-collector"
+	RuleBadParameter       = "bad-parameter"
 	RuleUnknownService     = "unknown-service"
 	RuleUnknownResource    = "unknown-resource"
 	RuleNoMaxTime          = "no-max-time"
@@ -75,6 +77,10 @@ type LintInput struct {
 	Sources    []string
 	Collectors []string
 	Now        time.Time
+	// CheckParams reports what is wrong with the parameters of a collector that is
+	// known, and with its target. Param is the name of the parameter that it is about;
+	// empty where it is about none.
+	CheckParams func(e incident.EvidenceSpec) (param string, err error)
 	// CheckQuery reports what is wrong with a PromQL expression.
 	CheckQuery func(query string) error
 }
@@ -140,9 +146,7 @@ func (l *linter) runbook() {
 		l.find("options", LintError, RuleNoEvidence, "Add an evidence section: a rollback destroys what is not captured before it.")
 	}
 	for i, e := range r.Evidence {
-		if l.in.Collectors != nil && !slices.Contains(l.in.Collectors, e.Collector) {
-			l.find(fmt.Sprintf("evidence[%d].collector", i), LintError, RuleUnknownCollector, "Use a collector that exists instead of %q: %s.", e.Collector, strings.Join(l.in.Collectors, ", "))
-		}
+		l.evidence(fmt.Sprintf("evidence[%d]", i), e)
 	}
 	if len(r.Recovery.SLIs) == 0 {
 		l.find("options", LintError, RuleNoRecovery, "Add a recovery section with an SLI: without one recovery is never more than unknown.")
@@ -150,6 +154,43 @@ func (l *linter) runbook() {
 	for i, s := range r.Recovery.SLIs {
 		l.sli(fmt.Sprintf("recovery.slis[%d]", i), s)
 	}
+}
+
+// evidence checks what a collector is asked, for a service called like one.
+func (l *linter) evidence(path string, e incident.EvidenceSpec) {
+	if l.in.Collectors != nil && !slices.Contains(l.in.Collectors, e.Collector) {
+		l.find(path+".collector", LintError, RuleUnknownCollector, "Use a collector that exists instead of %q: %s.", e.Collector, strings.Join(l.in.Collectors, ", "))
+		return
+	}
+	if l.in.CheckParams == nil {
+		return
+	}
+	param, err := l.in.CheckParams(filled(e, "service"))
+	switch {
+	case err == nil:
+	case param == "":
+		l.find(path, LintError, RuleBadParameter, "Correct what %s is asked: %v.", e.Collector, err)
+	default:
+		l.find(path+".params."+param, LintError, RuleBadParameter, "Correct what %s is asked: %v.", e.Collector, err)
+	}
+}
+
+// CheckEvidence reports the collectors of runbooks that are unknown, and parameters
+// that these would not take, each with file and line. A runbook with one is not to be
+// served: what it was to capture would be found missing in the middle of an incident.
+func CheckEvidence(all []*Runbook, in LintInput) error {
+	l := &linter{in: in}
+	for _, r := range all {
+		l.r = r
+		for i, e := range r.Evidence {
+			l.evidence(fmt.Sprintf("evidence[%d]", i), e)
+		}
+	}
+	errs := make([]error, len(l.found))
+	for i, f := range l.found {
+		errs[i] = errors.New(f.String())
+	}
+	return errors.Join(errs...)
 }
 
 func (l *linter) service(path, name string) {

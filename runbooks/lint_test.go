@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/backout/backout/runbooks"
+	"github.com/backout/backout/workflows/incident"
 )
 
 func lintInput(t *testing.T) runbooks.LintInput {
@@ -19,6 +20,17 @@ func lintInput(t *testing.T) runbooks.LintInput {
 		Sources:    []string{"nats.kv", "kubernetes.workload", "github.deployments"},
 		Collectors: []string{"nats.kv", "kubernetes.describe", "prometheus.range"},
 		Now:        onset,
+		CheckParams: func(e incident.EvidenceSpec) (string, error) {
+			switch {
+			case strings.Contains(e.Target.Path+e.Params["key"], "{service}"), e.Target.Path == "..":
+				return "", errors.New("it is no path")
+			case e.Params["depth"] != "":
+				return "depth", errors.New("it is unknown")
+			case e.Params["key"] == "none":
+				return "missing", errors.New("it is missing")
+			}
+			return "", nil
+		},
 		CheckQuery: func(q string) error {
 			if strings.Contains(q, "{service}") || strings.Contains(q, "((") {
 				return errors.New("it is not PromQL")
@@ -41,6 +53,10 @@ func TestLint(t *testing.T) {
 		{"clean", "x", "x", nil},
 		{"unknown kind", "{kind: nats.kv", "{kind: nats.kvs", []string{"f:15: error: Use a kind that exists instead of \"nats.kvs\": nats.kv, kubernetes.workload, db.restore. (unknown-kind)"}},
 		{"unknown collector", "collector: nats.kv", "collector: nats.dump", []string{"f:17: error: Use a collector that exists"}},
+		{"service in what is collected", "path: a}}", "path: \"{service}\"}, params: {key: \"{service}\"}}", nil},
+		{"target that the collector does not take", "path: a}}", "path: ..}}", []string{"f:17: error: Correct what nats.kv is asked: it is no path. (bad-parameter)"}},
+		{"parameter that the collector does not take", "path: a}}", "path: a}, params: {\n      key: b,\n      depth: c}}", []string{"f:19: error: Correct what nats.kv is asked: it is unknown. (bad-parameter)"}},
+		{"parameter that is missing", "path: a}}", "path: a}, params: {key: none}}", []string{"f:17: error: Correct what nats.kv is asked: it is missing. (bad-parameter)"}},
 		{"unknown service", "[checkout]", "[checkuot]", []string{"f:4: error: Add \"checkuot\" to the service catalogue"}},
 		{"unknown service of an action", "max_time: 1m", "max_time: 1m, service: gone", []string{"(unknown-service)"}},
 		{"unknown resource", "rung: reversible", "rung: reversible\n    shared_data: [gone]", []string{"(unknown-resource)"}},

@@ -63,13 +63,7 @@ func (r *Runbook) For(service string) (Runbook, error) {
 	}
 	out.Evidence = slices.Clone(r.Evidence)
 	for i := range out.Evidence {
-		e := &out.Evidence[i]
-		e.Target = target(e.Target)
-		params := make(map[string]string, len(e.Params))
-		for k, v := range e.Params {
-			params[k] = fill(v)
-		}
-		e.Params = params
+		out.Evidence[i] = filled(out.Evidence[i], service)
 	}
 	out.Recovery.SLIs = slices.Clone(r.Recovery.SLIs)
 	for i := range out.Recovery.SLIs {
@@ -79,6 +73,17 @@ func (r *Runbook) For(service string) (Runbook, error) {
 		out.Recovery.SLIs[i].Total = fill(out.Recovery.SLIs[i].Total)
 	}
 	return out, nil
+}
+
+// filled is what to collect for a service.
+func filled(e incident.EvidenceSpec, service string) incident.EvidenceSpec {
+	e.Target.Path = strings.ReplaceAll(e.Target.Path, Placeholder, service)
+	params := make(map[string]string, len(e.Params))
+	for k, v := range e.Params {
+		params[k] = strings.ReplaceAll(v, Placeholder, service)
+	}
+	e.Params = params
+	return e
 }
 
 // UndoesChange reports whether the option undoes a change: its source is one

@@ -20,10 +20,6 @@ var finalErrors = []string{incident.ErrTypeDrift, incident.ErrTypeDenied, incide
 // heartbeats is running.
 const heartbeatTimeout = 5 * time.Second
 
-// taskTimeout is how long a rollback or a lock stands still when its worker dies
-// with a task in hand. A task takes milliseconds, and a long replay a second.
-const taskTimeout = 5 * time.Second
-
 // recordOptions: nothing may happen that the ledger does not know, so the
 // ledger is tried until it answers or patience ends, for ever if that is zero,
 // and soon after a worker died.

@@ -39,7 +39,7 @@ func (r *incidentRun) rollBack(ctx workflow.Context) {
 		ParentClosePolicy: enumspb.PARENT_CLOSE_POLICY_ABANDON,
 		// The same rollback is never begun twice, even if its ID were free.
 		WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
-		WorkflowTaskTimeout:   taskTimeout,
+		WorkflowTaskTimeout:   incident.TaskTimeout,
 	}), incident.WorkflowRollback, in)
 	r.wanted.rollback = nil
 	r.setPhase(ctx, incident.PhaseRollingBack)

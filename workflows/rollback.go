@@ -131,7 +131,7 @@ func (r *rollback) lock(ctx workflow.Context) bool {
 			WorkflowID:            incident.LockID(t),
 			WorkflowIDReusePolicy: enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 			ParentClosePolicy:     enumspb.PARENT_CLOSE_POLICY_TERMINATE,
-			WorkflowTaskTimeout:   taskTimeout,
+			WorkflowTaskTimeout:   incident.TaskTimeout,
 		}), incident.WorkflowLock, incident.LockInput{Target: t, Holder: r.in.ID})
 		if err := child.GetChildWorkflowExecution().Get(ctx, nil); err != nil {
 			if isRunning(err) {

@@ -18,6 +18,14 @@ const (
 	maxCounted      = 200
 )
 
+// The share of what is to be said of the evidence in the text of the rollback: how
+// many remarks, of which length each, and how long all together, in characters.
+const (
+	maxRemarks     = 3
+	maxRemark      = 120
+	maxRemarksText = 500
+)
+
 // rollback is the true state of each target of the newest rollback.
 func rollback(v incident.View) slack.Block {
 	rb := v.LastRollback()
@@ -37,18 +45,63 @@ func rollback(v incident.View) slack.Block {
 			r.text(" · done after " + short(rb.ActionsDoneAt.Sub(rb.ApprovedAt)))
 		}
 	}
+	remarks := evidenceRemarks(*rb)
+	left := maxRollbackText - maxCounted - utf8.RuneCountInString(remarks)
 	// What needs a person comes first, so that it is never among the rest.
 	list := slices.Clone(rb.Actions)
 	slices.SortStableFunc(list, func(a, b incident.ActionView) int { return urgency(a.Status) - urgency(b.Status) })
 	for i, a := range list {
 		line := "\n" + actionLine(a)
-		if i == maxTargetsShown || r.length()+utf8.RuneCountInString(line) > maxRollbackText-maxCounted {
+		if i == maxTargetsShown || r.length()+utf8.RuneCountInString(line) > left {
 			r.text("\n… and " + counted(list[i:]))
 			break
 		}
 		r.text(line)
 	}
+	r.text(remarks)
 	return r.blockOf("rollback", maxRollbackText)
+}
+
+// evidenceRemarks is what could not be captured, and what is not whole; empty when all
+// was captured. What is missing comes first.
+func evidenceRemarks(rb incident.RollbackView) string {
+	var missing, notes []string
+	for _, m := range []*incident.Manifest{rb.Before, rb.After} {
+		if m == nil {
+			continue
+		}
+		for _, e := range m.Items {
+			name := Plain(e.Name, maxName)
+			switch {
+			case e.Missing != "":
+				missing = append(missing, cut("\nEvidence missing: "+name+": "+Plain(e.Missing, maxLine), maxRemark))
+			case e.Note != "" && e.Size > 0: // Of nothing there is nothing to be said.
+				notes = append(notes, cut("\nEvidence: "+name+": "+Plain(e.Note, maxLine), maxRemark))
+			}
+		}
+	}
+	var text strings.Builder
+	all := onlyOnce(append(missing, notes...))
+	for i, remark := range all {
+		if i == maxRemarks && len(all) > maxRemarks+1 {
+			_, _ = fmt.Fprintf(&text, "\n… and %d more remarks on evidence", len(all)-i)
+			break
+		}
+		text.WriteString(remark)
+	}
+	return cut(text.String(), maxRemarksText)
+}
+
+// onlyOnce is a list without what stood in it before, such as what is missing after
+// the rollback as it was before.
+func onlyOnce(list []string) []string {
+	var out []string
+	for _, s := range list {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func rollbackHeadline(r incident.RollbackView) string {

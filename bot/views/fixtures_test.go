@@ -173,7 +173,8 @@ func rollingBack() incident.View {
 			{Action: action("cart", "v12", "v11", true), Status: incident.ActionRunning, Observed: "v12"},
 		},
 		Before: &incident.Manifest{Rollback: "rollback/pagerduty/Q1ABC/1", Phase: incident.EvidenceBefore, Digest: digest("before"), Items: []incident.EvidenceItem{
-			{Name: "prometheus.range checkout errors", Collector: "prometheus.range", Digest: digest("range"), MediaType: "application/json", Size: 5120, At: at(31 * time.Second)},
+			{Name: "prometheus.range checkout errors", Collector: "prometheus.range", Digest: digest("range"), MediaType: "application/json", Size: 5120, Note: "cut to 5120 bytes: the document has 90210", At: at(31 * time.Second)},
+			{Name: "diff of prometheus.range checkout errors", Collector: "diff", Digest: digest("none"), MediaType: "text/x-diff", Note: "nothing changed", At: at(31 * time.Second)},
 			{Name: "nats.kv releases", Collector: "nats.kv", Missing: "the store did not answer within 5 s", At: at(32 * time.Second)},
 		}},
 		ApprovedAt: at(30 * time.Second), StartedAt: at(30 * time.Second), FirstMutationAt: at(33 * time.Second),

@@ -100,17 +100,7 @@ func number(v *float64, unit string) string {
 // significant is a number with three significant digits, and never with an
 // exponent that a person would have to work out.
 func significant(v float64) string {
-	if abs := math.Abs(v); abs >= 1e9 || (abs != 0 && abs < 1e-4) || math.IsNaN(v) || math.IsInf(v, 0) {
-		return strconv.FormatFloat(v, 'g', 3, 64)
-	}
-	if math.Abs(v) >= 100 {
-		return strconv.FormatFloat(math.Round(v), 'f', -1, 64)
-	}
-	rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 3, 64), 64)
-	if err != nil {
-		return strconv.FormatFloat(v, 'g', 3, 64)
-	}
-	return strconv.FormatFloat(rounded, 'f', -1, 64)
+	return incident.Number(v, 3)
 }
 
 // objective is a bound such as "< 0.02" in the form that numbers of its unit

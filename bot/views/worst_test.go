@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/slack-go/slack"
 	"github.com/stretchr/testify/require"
 
 	"github.com/backout/backout/bot/views"
@@ -56,7 +57,7 @@ func worst(phase incident.Phase, evil string) incident.View {
 		v.Notes = append(v.Notes, long)
 		rb.Actions = append(rb.Actions, incident.ActionView{Action: a, Status: incident.ActionFailed, Observed: long, Reason: long, Applied: true})
 		rb.Recovery.SLIs = append(rb.Recovery.SLIs, incident.SLIResult{Name: long, Reason: long, Unit: long, Objective: long, Verdict: incident.Verdict(long)})
-		rb.Before.Items = append(rb.Before.Items, incident.EvidenceItem{Name: long, Digest: long, Missing: long})
+		rb.Before.Items = append(rb.Before.Items, incident.EvidenceItem{Name: long, Digest: long, Missing: long}, incident.EvidenceItem{Name: fmt.Sprint(i) + long, Digest: long, Size: 1, Note: long})
 	}
 	for range 60 {
 		v.Pins = append(v.Pins, incident.Pin{EventID: long, At: night, Author: long, By: long, Text: long, URL: long, EditedAt: night, Images: []incident.PinImage{{Name: long, URL: "https://example.com/x"}, {Name: long}}})
@@ -216,4 +217,62 @@ func TestTimesAreUTC(t *testing.T) {
 	v := collecting()
 	v.PagedAt = v.PagedAt.In(time.FixedZone("far", 9*3600))
 	require.Contains(t, string(pretty(t, views.NewCard(v).Blocks)), "Paged 03:12:08 UTC")
+}
+
+// TestRemarksOnEvidence shows what the card says of evidence, and that it says it in a
+// few lines that leave room for the states of the targets.
+func TestRemarksOnEvidence(t *testing.T) {
+	t.Parallel()
+	missing := func(name, why string) incident.EvidenceItem { return incident.EvidenceItem{Name: name, Missing: why} }
+	noted := func(name, note string) incident.EvidenceItem {
+		return incident.EvidenceItem{Name: name, Digest: "d", Size: 1, Note: note}
+	}
+	whole := incident.EvidenceItem{Name: "pods", Digest: "d", Size: 1}
+	same := incident.EvidenceItem{Name: "diff of pods", Digest: "d", Note: "nothing changed"}
+	for _, test := range []struct {
+		name          string
+		before, after []incident.EvidenceItem
+		want          string
+	}{
+		{"all was had", []incident.EvidenceItem{whole}, []incident.EvidenceItem{whole, same}, ""},
+		{"one is missing", []incident.EvidenceItem{whole, missing("logs", "no answer")}, nil, "\nEvidence missing: logs: no answer"},
+		{"missing twice", []incident.EvidenceItem{missing("logs", "no answer")}, []incident.EvidenceItem{missing("logs", "no answer")}, "\nEvidence missing: logs: no answer"},
+		{"missing comes first", []incident.EvidenceItem{noted("pods", "cut to 9 bytes")}, []incident.EvidenceItem{missing("logs", "no answer")}, "\nEvidence missing: logs: no answer\nEvidence: pods: cut to 9 bytes"},
+		{"a long one", []incident.EvidenceItem{missing(strings.Repeat("n", 200), strings.Repeat("w", 400))}, nil, "\nEvidence missing: " + strings.Repeat("n", 79) + "…: " + strings.Repeat("w", 18) + "…"},
+		{"as many as fit", []incident.EvidenceItem{missing("a", "x"), missing("b", "x"), missing("c", "x"), missing("d", "x")}, nil, "\nEvidence missing: a: x\nEvidence missing: b: x\nEvidence missing: c: x\nEvidence missing: d: x"},
+		{"one more", []incident.EvidenceItem{missing("a", "x"), missing("b", "x"), missing("c", "x"), missing("d", "x"), noted("e", "y")}, nil, "\nEvidence missing: a: x\nEvidence missing: b: x\nEvidence missing: c: x\n… and 2 more remarks on evidence"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			v := rollingBack()
+			rb := &v.Rollbacks[0]
+			rb.Before = &incident.Manifest{Items: test.before}
+			rb.After = &incident.Manifest{Items: test.after}
+			shown := words(t, views.NewCard(v))
+			require.Contains(t, shown, "and observed there"+test.want+"\n", "after the states of the targets")
+			require.Equal(t, strings.Count(test.want, "Evidence"), strings.Count(shown, "Evidence"))
+			require.NotContains(t, shown, "nothing changed")
+		})
+	}
+}
+
+// words is all text of a card.
+func words(t *testing.T, c views.Card) string {
+	t.Helper()
+	var text strings.Builder
+	for _, b := range c.Blocks {
+		if rich, ok := b.(*slack.RichTextBlock); ok {
+			for _, e := range rich.Elements {
+				section, ok := e.(*slack.RichTextSection)
+				require.True(t, ok)
+				for _, piece := range section.Elements {
+					if p, ok := piece.(*slack.RichTextSectionTextElement); ok {
+						text.WriteString(p.Text)
+					}
+				}
+				text.WriteString("\n")
+			}
+		}
+	}
+	return text.String()
 }

@@ -20,6 +20,10 @@ import (
 // look is how often the play looks at the world.
 const look = 200 * time.Millisecond
 
+// wholeWithin is how soon after the end of an incident its postmortem and chart are
+// there. Both take seconds; the chart is drawn once the last samples are in.
+const wholeWithin = time.Minute
+
 // summary is the last line of -auto. All durations are in seconds.
 type summary struct {
 	Incident                string           `json:"incident"`
@@ -32,8 +36,10 @@ type summary struct {
 	LedgerEntries           int64            `json:"ledger_entries"`
 	LedgerVerified          bool             `json:"ledger_verified"`
 	Cards                   int              `json:"cards"`
-	Postmortems             int              `json:"postmortems"`
-	Postmortem              string           `json:"postmortem"`
+	// Chart says that the chart of the recovery is in the card's thread.
+	Chart       bool   `json:"chart"`
+	Postmortems int    `json:"postmortems"`
+	Postmortem  string `json:"postmortem"`
 }
 
 // play is the incident with its people: Sam ships, Ada approves.
@@ -74,15 +80,27 @@ func (w *world) play(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("wait for the end of the incident: %w", err)
 	}
+	if view, err = awaitWhole(ctx, w.view(key), follow); err != nil {
+		return fmt.Errorf("wait for the postmortem and the chart: %w", err)
+	}
 	if o.view != "" {
-		if view, err = w.await(ctx, key, follow, whole); err != nil {
-			return fmt.Errorf("wait for the postmortem and the chart: %w", err)
-		}
 		if err := w.record(ctx, o.view, view); err != nil {
 			return err
 		}
 	}
 	return w.conclude(ctx, view, out)
+}
+
+// awaitWhole waits for what comes a moment after the end of an incident, and not for
+// ever: what is not there by then is for the summary to say.
+func awaitWhole(ctx context.Context, view viewer, f *follower) (incident.View, error) {
+	bounded, cancel := context.WithTimeout(ctx, wholeWithin)
+	defer cancel()
+	v, err := await(bounded, view, f, whole)
+	if ctx.Err() == nil {
+		err = nil
+	}
+	return v, err
 }
 
 // awaitIncident waits until the monitor's page has arrived in PagerDuty.
@@ -182,11 +200,25 @@ func (f *follower) print(v incident.View) {
 	}
 }
 
+// viewer looks at an incident.
+type viewer func(ctx context.Context) (incident.View, error)
+
+func (w *world) view(key string) viewer {
+	return func(ctx context.Context) (incident.View, error) { return w.backout.Gateway.View(ctx, key) }
+}
+
 // await follows the incident until a condition holds.
 func (w *world) await(ctx context.Context, key string, f *follower, done func(incident.View) bool) (incident.View, error) {
+	return await(ctx, w.view(key), f, done)
+}
+
+// await follows an incident until a condition holds. At the end of the context the
+// view is the last one that there was.
+func await(ctx context.Context, view viewer, f *follower, done func(incident.View) bool) (last incident.View, err error) {
 	for {
-		v, err := w.backout.Gateway.View(ctx, key)
+		v, err := view(ctx)
 		if err == nil {
+			last = v
 			f.print(v)
 			if done(v) {
 				return v, nil
@@ -194,7 +226,7 @@ func (w *world) await(ctx context.Context, key string, f *follower, done func(in
 		}
 		select {
 		case <-ctx.Done():
-			return v, errors.Join(ctx.Err(), err)
+			return last, errors.Join(ctx.Err(), err)
 		case <-time.After(look):
 		}
 	}
@@ -210,6 +242,7 @@ func (w *world) conclude(ctx context.Context, v incident.View, out io.Writer) er
 		}
 		s.ApprovalToFirstMutation = seconds(r.ApprovedAt, r.FirstMutationAt)
 		s.Rollback = seconds(r.StartedAt, r.ActionsDoneAt)
+		s.Chart = r.Chart != nil && r.Chart.SlackURL != ""
 	}
 	if receipt, err := w.shop.Buy(ctx); err == nil && receipt.OrderID > 0 {
 		s.Release = w.shop.Service(shop.Checkout).Version()
@@ -238,17 +271,29 @@ func (w *world) conclude(ctx context.Context, v incident.View, out io.Writer) er
 		return err
 	}
 	_, _ = fmt.Fprintf(out, "%s\n", line)
+	first := ""
+	if !report.OK() {
+		first = report.First.What
+	}
+	return s.broken(first)
+}
+
+// broken is the first promise of the play that was not kept, or nil. With a ledger
+// that does not verify comes the first thing that is wrong with it.
+func (s summary) broken(first string) error {
 	switch {
 	case s.Verdict != incident.VerdictRecovered:
 		return fmt.Errorf("the verdict is %q", s.Verdict)
 	case s.Release != shop.GoodRelease:
 		return fmt.Errorf("checkout answers from %q, want %s", s.Release, shop.GoodRelease)
 	case !s.LedgerVerified:
-		return fmt.Errorf("the ledger does not verify: %s", report.First.What)
+		return fmt.Errorf("the ledger does not verify: %s", first)
 	case s.Postmortems != 1:
 		return fmt.Errorf("there are %d postmortems, want one", s.Postmortems)
 	case s.Cards != 1:
 		return fmt.Errorf("there are %d cards, want one", s.Cards)
+	case !s.Chart:
+		return fmt.Errorf("the chart is not in the thread of the card after %s", wholeWithin)
 	}
 	return nil
 }

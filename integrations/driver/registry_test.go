@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,6 +64,10 @@ func init() {
 	driver.RegisterInverse(driver.Descriptor{Kind: "plant.wrong", System: "desert"}, func(*plant) driver.Inverse { return plantInverse{} })
 	driver.RegisterSource("plant.diary", "plant", func(*plant) driver.ChangeSource { return plantSource{} })
 	driver.RegisterCollector("plant.photo", "plant", func(*plant) driver.Collector { return plantCollector{} })
+	driver.RegisterCollector("plant.film", "plant", func(*plant) driver.Collector { return plantCollector{} })
+	driver.RegisterParams("plant.film", func(_ incident.Target, params map[string]string) error {
+		return driver.KnownParams(params, "plant.film", "length", "speed")
+	})
 	driver.RegisterProbe("plant.gauge", "plant", func(*plant) driver.Probe { return plantProbe{} })
 	driver.RegisterRecorder("plant.prune", "plant", func(*plant) driver.Recorder { return plantRecorder{} })
 }
@@ -118,7 +123,7 @@ func TestKindsAreSorted(t *testing.T) {
 		driver.SystemOf("plant.wrong"), driver.SystemOf("plant.diary"), driver.SystemOf("plant.photo"), driver.SystemOf("plant.gauge"), driver.SystemOf("plant.burn"),
 	})
 	require.Equal(t, []string{"desert", "plant"}, driver.SystemTypes())
-	require.Equal(t, [][]string{{"plant.diary"}, {"plant.photo"}, {"plant.gauge"}}, [][]string{sources, collectors, probes})
+	require.Equal(t, [][]string{{"plant.diary"}, {"plant.film", "plant.photo"}, {"plant.gauge"}}, [][]string{sources, collectors, probes})
 }
 
 func TestSet(t *testing.T) {
@@ -210,4 +215,38 @@ func TestCloseClosesAllAndTellsAll(t *testing.T) {
 	require.ErrorContains(t, err, `close system "oak": stuck`)
 	require.ErrorContains(t, err, `close system "elm": jammed`)
 	require.True(t, slices.Contains(log, "close oak") && slices.Contains(log, "close elm"))
+}
+
+func TestParams(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, collector string
+		params          map[string]string
+		want            string
+	}{
+		{"none", "plant.photo", nil, ""},
+		{"one of a collector that states none", "plant.photo", map[string]string{"b": "1", "a": "2"}, `parameter "a": it is unknown: plant.photo knows no parameter`},
+		{"one that is known", "plant.film", map[string]string{"speed": "2"}, ""},
+		{"one that is not", "plant.film", map[string]string{"sped": "2"}, `parameter "sped": it is unknown: plant.film knows length, speed`},
+		{"a long name", "plant.film", map[string]string{strings.Repeat("x", 100): "2"}, `parameter "` + strings.Repeat("x", 60) + `": it is unknown`},
+		{"an unknown collector", "plant.sketch", nil, "no such collector"},
+		{"an inverse", "plant.prune", nil, "no such collector"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			err := driver.CheckParams(test.collector, incident.Target{}, test.params)
+			if test.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, driver.ErrInvalid)
+			require.ErrorContains(t, err, test.want)
+		})
+	}
+	require.True(t, driver.TakesParams("plant.film"))
+	require.False(t, driver.TakesParams("plant.photo"))
+	require.Panics(t, func() { driver.RegisterParams("plant.new", nil) })
+	require.Panics(t, func() {
+		driver.RegisterParams("plant.film", func(incident.Target, map[string]string) error { return nil })
+	})
 }

@@ -30,6 +30,9 @@ type CollectorCase struct {
 	// FreeParams says that all parameters are handed on, so that there is none that the
 	// collector does not know, with a reason. Empty where it knows its own.
 	FreeParams string
+	// Wrong are parameters for the target of the scene that can not be right, at least
+	// one set where the collector knows any.
+	Wrong []map[string]string
 }
 
 // Scene is something to collect from.
@@ -65,7 +68,8 @@ func RegisterCollector(cases ...CollectorCase) {
 //  1. It captures what there is, each document with a name and a media type, and not too
 //     much.
 //  2. It changes nothing.
-//  3. A parameter that it does not know is refused.
+//  3. A parameter that it does not know is refused, and so is a wrong one: when the
+//     runbook is loaded, and when it collects.
 //  4. It ends when it is told to.
 //  5. A counterpart that is away is an error, or evidence where the case says so, and
 //     not a wait without end.
@@ -76,6 +80,11 @@ func RunCollectors(t *testing.T) {
 	var kinds []string
 	for _, d := range driver.Kinds() {
 		kinds = append(kinds, d.Kind)
+	}
+	for _, name := range kinds {
+		if _, ok := collectorCases[name]; !ok && driver.TakesParams(name) {
+			t.Errorf("collector %q knows parameters: write a case and register it where the laws are run", name)
+		}
 	}
 	for _, problem := range uncollected(registered, kinds, slices.Sorted(maps.Keys(collectorCases))) {
 		t.Error(problem)
@@ -110,6 +119,8 @@ func collectorLaws(tb testing.TB, c CollectorCase) {
 	require.NotEmpty(tb, scene.Says, "the case does not say what the evidence must contain")
 	require.NotEmpty(tb, scene.Canaries, "no canary is planted")
 	require.NotNil(tb, scene.Digest, "the case can not tell whether anything was changed")
+	require.True(tb, len(c.Wrong) > 0 || !driver.TakesParams(c.Kind), "law 3: the case has no wrong parameters")
+	require.NoError(tb, driver.CheckParams(c.Kind, scene.Request.Target, scene.Request.Params), "law 3: what it collects would not be loaded")
 	var said transcript
 	logs := captureLogs()
 	collect := func(ctx context.Context, system driver.System, change func(req *driver.CollectRequest)) ([]driver.Evidence, error) {
@@ -154,14 +165,16 @@ func collectorLaws(tb testing.TB, c CollectorCase) {
 	require.NoError(tb, err)
 	require.Equal(tb, before, after, "law 2: something was changed")
 
+	wrong := slices.Clone(c.Wrong)
 	if c.FreeParams == "" {
-		docs, err = collect(bounded, scene.System, func(req *driver.CollectRequest) {
-			if req.Params == nil {
-				req.Params = map[string]string{}
-			}
-			req.Params["no-such-parameter"] = "x"
-		})
-		require.ErrorIs(tb, err, driver.ErrInvalid, "law 3: an unknown parameter was not refused")
+		unknown := map[string]string{"no-such-parameter": "x"}
+		maps.Copy(unknown, scene.Request.Params)
+		wrong = append(wrong, unknown)
+	}
+	for _, params := range wrong {
+		require.ErrorIs(tb, driver.CheckParams(c.Kind, scene.Request.Target, params), driver.ErrInvalid, "law 3: %v would be loaded", params)
+		docs, err = collect(bounded, scene.System, func(req *driver.CollectRequest) { req.Params = params })
+		require.ErrorIs(tb, err, driver.ErrInvalid, "law 3: %v was not refused", params)
 		require.Empty(tb, docs)
 	}
 	ended, end := context.WithCancel(tb.Context())

@@ -29,6 +29,26 @@ var badly = map[string]func(ctx context.Context, c *camera, req driver.CollectRe
 		*c.Taken++
 		return c.sound(ctx, req)
 	},
+	"unasked": func(ctx context.Context, c *camera, req driver.CollectRequest) ([]driver.Evidence, error) {
+		return c.sound(ctx, req)
+	},
+	"unchecked": func(ctx context.Context, c *camera, req driver.CollectRequest) ([]driver.Evidence, error) {
+		return c.sound(ctx, req)
+	},
+	"unproven": func(ctx context.Context, c *camera, req driver.CollectRequest) ([]driver.Evidence, error) {
+		return c.sound(ctx, req)
+	},
+	"choosy": func(ctx context.Context, c *camera, req driver.CollectRequest) ([]driver.Evidence, error) {
+		req.Params = nil // What the check refuses, it takes.
+		return c.sound(ctx, req)
+	},
+	"zooming": func(ctx context.Context, c *camera, req driver.CollectRequest) ([]driver.Evidence, error) {
+		if err := zoom(incident.Target{}, req.Params); err != nil {
+			return nil, err
+		}
+		req.Params = nil
+		return c.sound(ctx, req)
+	},
 	"careless": func(ctx context.Context, c *camera, req driver.CollectRequest) ([]driver.Evidence, error) {
 		req.Params = nil
 		return c.sound(ctx, req)
@@ -48,6 +68,14 @@ var badly = map[string]func(ctx context.Context, c *camera, req driver.CollectRe
 		}
 		return c.sound(ctx, req)
 	},
+}
+
+// zoom checks the one parameter that some of these know.
+func zoom(_ incident.Target, params map[string]string) error {
+	if z := params["zoom"]; z != "" && z != "2" {
+		return &driver.ParamError{Param: "zoom", Reason: "want 2"}
+	}
+	return driver.KnownParams(params, "camera", "zoom")
 }
 
 // camera is a connection of these collectors.
@@ -91,6 +119,10 @@ func init() {
 		c := &camera{Taken: &taken}
 		return c, s.Decode(c)
 	})
+	driver.RegisterParams("camera.unchecked", func(incident.Target, map[string]string) error { return nil })
+	driver.RegisterParams("camera.unproven", zoom)
+	driver.RegisterParams("camera.choosy", zoom)
+	driver.RegisterParams("camera.zooming", zoom)
 	for name, collect := range badly {
 		driver.RegisterCollector("camera."+name, "camera", func(c *camera) driver.Collector {
 			return shooting{c, collect}
@@ -99,7 +131,15 @@ func init() {
 }
 
 func cameraCase(name string) CollectorCase {
-	return CollectorCase{Kind: "camera." + name, Start: func(testing.TB) *Scene {
+	var params map[string]string
+	wrong := []map[string]string{{"zoom": "3"}}
+	switch name {
+	case "unasked", "choosy", "zooming":
+		params = map[string]string{"zoom": "2"}
+	case "unproven":
+		wrong = nil
+	}
+	return CollectorCase{Kind: "camera." + name, Wrong: wrong, Start: func(testing.TB) *Scene {
 		system := func(away bool) driver.System {
 			return driver.System{Name: "cam", Type: "camera", Decode: func(into any) error {
 				c := into.(*camera) //nolint:forcetypeassert // It is the only one.
@@ -108,7 +148,7 @@ func cameraCase(name string) CollectorCase {
 			}}
 		}
 		return &Scene{
-			System: system(false), Away: system(true), Request: driver.CollectRequest{Target: incident.Target{Path: "yard"}}, Says: []string{"seen"},
+			System: system(false), Away: system(true), Request: driver.CollectRequest{Target: incident.Target{Path: "yard"}, Params: params}, Says: []string{"seen"},
 			Digest: func(context.Context) (string, error) { return fmt.Sprint(taken), nil }, Canaries: []string{"canary-of-the-camera"},
 		}
 	}}
@@ -122,7 +162,12 @@ func TestCollectorLaws(t *testing.T) {
 		{"nameless", "law 1: a document has no name"},
 		{"elsewhere", "law 1: it was not captured"},
 		{"changes", "law 2"},
-		{"careless", "law 3"},
+		{"careless", "law 3: map[zoom:3] was not refused"},
+		{"unasked", "law 3: what it collects would not be loaded"},
+		{"unchecked", "law 3: map[zoom:3] would be loaded"},
+		{"unproven", "law 3: the case has no wrong parameters"},
+		{"choosy", "law 3: map[zoom:3] was not refused"},
+		{"zooming", ""},
 		{"endless", "law 4"},
 		{"asleep", "law 5"},
 		{"talkative", "law 6: what the collector said holds a secret"},

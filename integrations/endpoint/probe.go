@@ -64,6 +64,10 @@ const maxPath = 512
 
 func init() {
 	driver.RegisterCollector(probeKind, systemType, func(p *site) driver.Collector { return collector{p} })
+	driver.RegisterParams(probeKind, func(target incident.Target, params map[string]string) error {
+		_, err := read(driver.CollectRequest{Target: target, Params: params})
+		return err
+	})
 }
 
 // collector looks at one path.
@@ -132,28 +136,32 @@ func read(req driver.CollectRequest) (request, error) {
 	if len(r.path) > maxPath || !pathPattern.MatchString(r.path) {
 		return request{}, invalid("the path of the target is one below the configured url, such as %q, without a query", "healthz/ready")
 	}
+	if err := driver.KnownParams(req.Params, probeKind, paramMethod, paramHeaders, paramTimeout); err != nil {
+		return request{}, err
+	}
+	wrong := func(name, format string, args ...any) error {
+		return &driver.ParamError{Param: name, Reason: fmt.Sprintf(format, args...)}
+	}
 	for name, value := range req.Params {
 		switch name {
 		case paramMethod:
 			if value != http.MethodGet && value != http.MethodHead {
-				return request{}, invalid("%s is neither GET nor HEAD", paramMethod)
+				return request{}, wrong(name, "it is neither GET nor HEAD")
 			}
 			r.method = value
 		case paramTimeout:
 			var err error
 			if r.timeout, err = time.ParseDuration(value); err != nil || r.timeout <= 0 || r.timeout > maxTimeout {
-				return request{}, invalid("%s is not a time of %s at most, such as 3s", paramTimeout, maxTimeout)
+				return request{}, wrong(name, "it is not a time of %s at most, such as 3s", maxTimeout)
 			}
 		case paramHeaders:
 			for h := range strings.SplitSeq(value, ",") {
 				h = http.CanonicalHeaderKey(strings.TrimSpace(h))
 				if !headerName.MatchString(h) || slices.Contains(secretive, h) {
-					return request{}, invalid("%s names a header that is malformed or never kept", paramHeaders)
+					return request{}, wrong(name, "it names a header that is malformed or never kept")
 				}
 				r.headers = append(r.headers, h)
 			}
-		default:
-			return request{}, invalid("unknown parameter: want %s, %s or %s", paramMethod, paramHeaders, paramTimeout)
 		}
 	}
 	return r, nil

@@ -276,11 +276,11 @@ func TestProbeRefusals(t *testing.T) {
 		{"an encoded slash", "a%2fb", nil, "the path of the target"},
 		{"a long path", strings.Repeat("a", 513), nil, "the path of the target"},
 		{"a method that writes", "x", map[string]string{"method": "POST"}, "neither GET nor HEAD"},
-		{"a long time", "x", map[string]string{"timeout": "1m"}, "is not a time of 6s at most"},
+		{"a long time", "x", map[string]string{"timeout": "1m"}, "it is not a time of 6s at most"},
 		{"no time", "x", map[string]string{"timeout": "soon"}, "is not a time"},
 		{"a header that is never kept", "x", map[string]string{"headers": "set-cookie"}, "never kept"},
 		{"a malformed header", "x", map[string]string{"headers": "a b"}, "malformed"},
-		{"an unknown parameter", "x", map[string]string{"url": "http://evil.example"}, "unknown parameter"},
+		{"an unknown parameter", "x", map[string]string{"url": "http://evil.example"}, `parameter "url": it is unknown`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -5,9 +5,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/workflows/incident"
 )
 
 // collectKind is the name of the collector.
@@ -21,6 +24,7 @@ const (
 
 func init() {
 	driver.RegisterCollector(collectKind, systemType, func(p *program) driver.Collector { return collector{p} })
+	driver.RegisterParams(collectKind, checkParams)
 }
 
 // collector asks a program for evidence.
@@ -28,16 +32,8 @@ type collector struct{ program *program }
 
 // Collect asks the program, and hands the parameters on to it as they are.
 func (c collector) Collect(ctx context.Context, req driver.CollectRequest) ([]driver.Evidence, error) {
-	if err := checkTarget(req.Target); err != nil {
-		return nil, err
-	}
-	if len(req.Params) > maxParams {
-		return nil, fmt.Errorf("collect %s: %w: it has more than %d parameters", req.Target, driver.ErrInvalid, maxParams)
-	}
-	for _, value := range req.Params {
-		if len(value) > maxParam {
-			return nil, fmt.Errorf("collect %s: %w: a parameter is longer than %d bytes", req.Target, driver.ErrInvalid, maxParam)
-		}
+	if err := checkParams(req.Target, req.Params); err != nil {
+		return nil, fmt.Errorf("collect %s: %w", req.Target, err)
 	}
 	a, secrets, err := c.program.asked(ctx, question{
 		Verb: verbCollect, Path: req.Target.Path, Window: &windowOf{Since: req.From.UTC(), Until: req.Until.UTC()}, Params: req.Params,
@@ -66,4 +62,20 @@ func (c collector) Collect(ctx context.Context, req driver.CollectRequest) ([]dr
 		return nil, fmt.Errorf("collect %s: %w", req.Target, errors.New("the program found nothing"))
 	}
 	return docs, nil
+}
+
+// checkParams bounds what is handed on. What the parameters mean only the program knows.
+func checkParams(target incident.Target, params map[string]string) error {
+	if err := checkTarget(target); err != nil {
+		return err
+	}
+	if len(params) > maxParams {
+		return fmt.Errorf("%w: it has more than %d parameters", driver.ErrInvalid, maxParams)
+	}
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		if len(params[name]) > maxParam {
+			return &driver.ParamError{Param: name, Reason: fmt.Sprintf("it is longer than %d bytes", maxParam)}
+		}
+	}
+	return nil
 }

@@ -58,8 +58,8 @@ func (s collector) Collect(ctx context.Context, req driver.CollectRequest) ([]dr
 	if err != nil {
 		return nil, err
 	}
-	for name := range req.Params {
-		return nil, fmt.Errorf("collect %s: %w: unknown parameter %q", req.Target, driver.ErrInvalid, name)
+	if err := driver.NoParams(kind, req.Params); err != nil {
+		return nil, fmt.Errorf("collect %s: %w", req.Target, err)
 	}
 	p, err := s.client.present(ctx, ref)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 
 	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/workflows/incident"
 )
 
 // valuesKind is the name of the collector.
@@ -28,6 +29,16 @@ const yamlType = "application/yaml"
 
 func init() {
 	driver.RegisterCollector(valuesKind, systemType, func(c cluster) driver.Collector { return collector{dial: dial(c)} })
+	driver.RegisterParams(valuesKind, func(target incident.Target, params map[string]string) error {
+		if _, err := parseTarget(target); err != nil {
+			return err
+		}
+		if len(params) == 0 {
+			return nil
+		}
+		_, _, err := revisions(params)
+		return err
+	})
 }
 
 // collector captures what Helm knows of a release. It reads Helm's own records only,
@@ -97,23 +108,28 @@ func (s collector) Collect(ctx context.Context, req driver.CollectRequest) ([]dr
 
 // compared is the two revisions to compare; both are zero when nothing is.
 func compared(req driver.CollectRequest) (from, to int, err error) {
-	invalid := fmt.Errorf("collect %s: %w: want %s and %s as numbers of revisions, or neither", req.Target, driver.ErrInvalid, paramFrom, paramTo)
-	for name := range req.Params {
-		if name != paramFrom && name != paramTo {
-			return 0, 0, invalid
-		}
-	}
-	texts := [2]string{req.Params[paramFrom], req.Params[paramTo]}
-	if len(req.Params) == 0 {
+	params := req.Params
+	if len(params) == 0 {
 		if req.Action.Kind != kind {
 			return 0, 0, nil
 		}
-		texts = [2]string{req.Action.From.Revision, req.Action.To.Revision}
+		params = map[string]string{paramFrom: req.Action.From.Revision, paramTo: req.Action.To.Revision}
+	}
+	if from, to, err = revisions(params); err != nil {
+		return 0, 0, fmt.Errorf("collect %s: %w", req.Target, err)
+	}
+	return from, to, nil
+}
+
+// revisions reads both parameters.
+func revisions(params map[string]string) (from, to int, err error) {
+	if err := driver.KnownParams(params, valuesKind, paramFrom, paramTo); err != nil {
+		return 0, 0, err
 	}
 	var numbers [2]int
-	for i, text := range texts {
-		if numbers[i], err = strconv.Atoi(text); err != nil || numbers[i] < 1 {
-			return 0, 0, invalid
+	for i, name := range []string{paramFrom, paramTo} {
+		if numbers[i], err = strconv.Atoi(params[name]); err != nil || numbers[i] < 1 {
+			return 0, 0, &driver.ParamError{Param: name, Reason: fmt.Sprintf("want %s and %s as numbers of revisions, or neither", paramFrom, paramTo)}
 		}
 	}
 	return numbers[0], numbers[1], nil

@@ -40,15 +40,27 @@ import (
 
 func init() {
 	drivertest.RegisterCollector(
-		drivertest.CollectorCase{Kind: "exec.collect", Start: startProgram, FreeParams: "the program is handed all of them, and refuses what it does not know"},
-		drivertest.CollectorCase{Kind: "helm.values", Start: startRelease},
-		drivertest.CollectorCase{Kind: "http.probe", Start: startEndpoint, Silence: "an endpoint that does not answer is what a probe is to find out"},
+		drivertest.CollectorCase{Kind: "exec.collect", Start: startProgram, FreeParams: "the program is handed all of them, and refuses what it does not know", Wrong: []map[string]string{
+			{"tail": strings.Repeat("x", 4001)},
+		}},
+		drivertest.CollectorCase{Kind: "helm.values", Start: startRelease, Wrong: []map[string]string{
+			{"from": "3"}, {"from": "v3", "to": "4"}, {"from": "0", "to": "4"},
+		}},
+		drivertest.CollectorCase{Kind: "http.probe", Start: startEndpoint, Silence: "an endpoint that does not answer is what a probe is to find out", Wrong: []map[string]string{
+			{"method": "POST"}, {"timeout": "soon"}, {"headers": "Set-Cookie"},
+		}},
 		drivertest.CollectorCase{Kind: "kubernetes.describe", Start: startDeployment},
 		drivertest.CollectorCase{Kind: "kubernetes.diff", Start: startTemplates},
-		drivertest.CollectorCase{Kind: "kubernetes.logs", Start: startPods},
+		drivertest.CollectorCase{Kind: "kubernetes.logs", Start: startPods, Wrong: []map[string]string{
+			{"lines": "all"}, {"lines": "0"}, {"containers": "shop,"},
+		}},
 		drivertest.CollectorCase{Kind: "nats.stream", Start: startStream},
-		drivertest.CollectorCase{Kind: "postgres.query", Start: startTables},
-		drivertest.CollectorCase{Kind: "prometheus.range", Start: startSeries},
+		drivertest.CollectorCase{Kind: "postgres.query", Start: startTables, Wrong: []map[string]string{
+			nil, {"tables": "orders"}, {"tables": "shop.orders", "rows": "all"}, {"sql": "SELECT 1"},
+		}},
+		drivertest.CollectorCase{Kind: "prometheus.range", Start: startSeries, Wrong: []map[string]string{
+			nil, {"query": " "}, {"query": "up", "step": "15"},
+		}},
 	)
 }
 

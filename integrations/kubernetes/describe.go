@@ -111,8 +111,8 @@ func (d describe) Collect(ctx context.Context, req driver.CollectRequest) ([]dri
 	if err != nil {
 		return nil, err
 	}
-	for name := range req.Params {
-		return nil, fmt.Errorf("collect %s: %w: unknown parameter %q", req.Target, driver.ErrInvalid, name)
+	if err := driver.NoParams(describeCollector, req.Params); err != nil {
+		return nil, fmt.Errorf("collect %s: %w", req.Target, err)
 	}
 	doc, err := d.describe(ctx, ref)
 	if err != nil {

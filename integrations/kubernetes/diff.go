@@ -38,8 +38,8 @@ func (d diff) Collect(ctx context.Context, req driver.CollectRequest) ([]driver.
 	if err != nil {
 		return nil, err
 	}
-	for name := range req.Params {
-		return nil, fmt.Errorf("collect %s: %w: unknown parameter %q", req.Target, driver.ErrInvalid, name)
+	if err := driver.NoParams(diffCollector, req.Params); err != nil {
+		return nil, fmt.Errorf("collect %s: %w", req.Target, err)
 	}
 	w, err := d.cluster.workload(ctx, ref)
 	if err != nil {

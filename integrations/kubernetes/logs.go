@@ -17,10 +17,17 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/workflows/incident"
 )
 
 // logsCollector is the name of the collector.
 const logsCollector = "kubernetes.logs"
+
+// The parameters of the collector.
+const (
+	paramLines      = "lines"
+	paramContainers = "containers"
+)
 
 // The bounds of the evidence of one workload. They are Backout's own: a document is
 // read by people while an incident runs, and passes through memory.
@@ -50,6 +57,13 @@ const (
 
 func init() {
 	driver.RegisterCollector(logsCollector, systemType, func(c *cluster) driver.Collector { return logs{c} })
+	driver.RegisterParams(logsCollector, func(target incident.Target, params map[string]string) error {
+		if _, err := parseTarget(target); err != nil {
+			return err
+		}
+		_, err := parseLogRequest(params)
+		return err
+	})
 }
 
 // logs captures what the containers of a workload wrote: the run that is and the one
@@ -67,23 +81,24 @@ type logRequest struct {
 
 func parseLogRequest(params map[string]string) (logRequest, error) {
 	r := logRequest{lines: defaultLines}
+	if err := driver.KnownParams(params, logsCollector, paramContainers, paramLines); err != nil {
+		return r, err
+	}
 	for name, value := range params {
 		switch name {
-		case "lines":
+		case paramLines:
 			n, err := strconv.ParseInt(value, 10, 64)
 			if err != nil || n < 1 || n > maxLines {
-				return r, fmt.Errorf("%w: lines is %q, want a number from 1 to %d", driver.ErrInvalid, value, maxLines)
+				return r, &driver.ParamError{Param: name, Reason: fmt.Sprintf("want a number from 1 to %d", maxLines)}
 			}
 			r.lines = n
-		case "containers":
+		case paramContainers:
 			for container := range strings.SplitSeq(value, ",") {
 				if container = strings.TrimSpace(container); container == "" {
-					return r, fmt.Errorf("%w: containers is %q, want names with commas between them", driver.ErrInvalid, value)
+					return r, &driver.ParamError{Param: name, Reason: "want names with commas between them"}
 				}
 				r.containers = append(r.containers, container)
 			}
-		default:
-			return r, fmt.Errorf("%w: unknown parameter %q, known are containers and lines", driver.ErrInvalid, name)
 		}
 	}
 	return r, nil

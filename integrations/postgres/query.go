@@ -4,12 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/workflows/incident"
 )
 
 // queryKind is the name of the collector that asks the database something.
@@ -26,20 +24,21 @@ const (
 	// for.
 	defaultRows = 200
 	maxRows     = 1000
-	// maxCell bounds one value, in runes, and maxAnswer all of them, in bytes.
+	// maxCell bounds one value, in characters, and maxAnswer all of them, in bytes.
 	maxCell   = 1000
 	maxAnswer = 512 << 10
+	// maxStored is how long a value may be as the server stores it, in bytes, to be
+	// looked at: of one that is longer the server would need many times its length.
+	maxStored = 4 << 20
+	// maxColumns is how many columns a query may have.
+	maxColumns = 100
+	// maxFetched is how many values are asked for at one time: no more come over the
+	// wire when those before are enough.
+	maxFetched = 2000
 	// maxTables is how many tables are counted.
 	maxTables = 20
 	// maxQuery bounds a query of a runbook, in bytes.
 	maxQuery = 8 << 10
-)
-
-// The parameters of the collector.
-const (
-	paramSQL    = "sql"
-	paramTables = "tables"
-	paramRows   = "rows"
 )
 
 // rowCounts is the path under which the rows of tables are counted.
@@ -47,6 +46,10 @@ const rowCounts = "row-counts"
 
 func init() {
 	driver.RegisterCollector(queryKind, systemType, func(s *server) driver.Collector { return queryCollector{s} })
+	driver.RegisterParams(queryKind, func(target incident.Target, params map[string]string) error {
+		_, err := readQuestion(target.Path, params)
+		return err
+	})
 }
 
 // queryCollector asks the database something, in transactions that are read-only and
@@ -69,58 +72,25 @@ type answer struct {
 // the one SELECT of the parameter "sql". With "rows" at most so many rows are kept,
 // 200 without it.
 func (c queryCollector) Collect(ctx context.Context, req driver.CollectRequest) ([]driver.Evidence, error) {
-	invalid := func(format string, args ...any) error {
-		return fmt.Errorf("collect %s: %w: %s", req.Target, driver.ErrInvalid, fmt.Sprintf(format, args...))
+	q, err := readQuestion(req.Target.Path, req.Params)
+	if err != nil {
+		return nil, fmt.Errorf("collect %s: %w", req.Target, err)
 	}
-	if !setName.MatchString(req.Target.Path) {
-		return nil, invalid("the path is the name of a query, such as %q", "locks")
-	}
-	for name := range req.Params {
-		if name != paramSQL && name != paramTables && name != paramRows {
-			return nil, invalid("unknown parameter %q: want %s, %s or %s", printable(name, maxShown), paramSQL, paramTables, paramRows)
-		}
-	}
-	limit := defaultRows
-	if given := req.Params[paramRows]; given != "" {
-		var err error
-		if limit, err = strconv.Atoi(given); err != nil || limit < 1 || limit > maxRows {
-			return nil, invalid("%s is not between 1 and %d", paramRows, maxRows)
-		}
-	}
-	name, sql, tables := req.Target.Path, req.Params[paramSQL], req.Params[paramTables]
-	own, known := questions[name]
 	var got answer
-	var err error
-	switch {
-	case (known || name == rowCounts) && sql != "":
-		return nil, invalid("%q is a query of Backout's own: give the one of %s another name", name, paramSQL)
-	case name != rowCounts && tables != "":
-		return nil, invalid("%s belongs to the query %q", paramTables, rowCounts)
-	case known:
-		got, err = c.rows(ctx, own, limit)
-	case name == rowCounts:
-		names, problem := tableNames(tables)
-		if problem != "" {
-			return nil, invalid("%s", problem)
-		}
-		got, err = c.counts(ctx, names)
-	case sql == "":
-		return nil, invalid("there is no query of that name: set %s, or want one of %s, %s", paramSQL, strings.Join(questionNames(), ", "), rowCounts)
-	default:
-		if problem := unfit(sql); problem != "" {
-			return nil, invalid("%s", problem)
-		}
-		got, err = c.rows(ctx, sql, limit)
+	if len(q.tables) > 0 {
+		got, err = c.counts(ctx, q.tables)
+	} else {
+		got, err = c.rows(ctx, q.sql, q.limit)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("collect %s: %w", req.Target, err)
 	}
-	got.Query = name
+	got.Query = q.name
 	content, err := json.MarshalIndent(got, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode answer of %s: %w", req.Target, err)
 	}
-	return []driver.Evidence{{Name: queryKind + " " + name, MediaType: "application/json", Content: content}}, nil
+	return []driver.Evidence{{Name: queryKind + " " + q.name, MediaType: "application/json", Content: content}}, nil
 }
 
 // reading does something in a transaction that can not write, and rolls it back.
@@ -135,81 +105,6 @@ func reading(ctx context.Context, s *session, timeout time.Duration, do func() e
 	}
 	_, err := s.run(ctx, "ROLLBACK")
 	return err
-}
-
-// rows are the first rows of one SELECT. It is read through a cursor, so that the
-// server never makes more rows than are kept, and refuses all that is not a SELECT.
-func (c queryCollector) rows(ctx context.Context, sql string, limit int) (answer, error) {
-	got := answer{Columns: []string{}, Rows: [][]*string{}}
-	err := c.server.with(ctx, func(s *session) error {
-		return reading(ctx, s, statementTimeout, func() error {
-			// The message with parameters takes one statement only.
-			if _, err := s.query(ctx, "DECLARE evidence NO SCROLL CURSOR FOR "+sql); err != nil {
-				return err
-			}
-			result := s.conn.ExecParams(ctx, fmt.Sprintf("FETCH %d FROM evidence", limit+1), nil, nil, nil, nil)
-			for n, size := 0, 0; result.NextRow(); n++ {
-				size = got.keep(n, limit, size, result.Values())
-			}
-			for _, f := range result.FieldDescriptions() {
-				got.Columns = append(got.Columns, printable(f.Name, maxName))
-			}
-			if _, err := result.Close(); err != nil {
-				return refusal(err)
-			}
-			return nil
-		})
-	})
-	return got, err
-}
-
-// keep takes over a row if it fits beside the size of those before it, and returns the
-// size of all.
-func (a *answer) keep(n, limit, size int, columns [][]byte) int {
-	switch {
-	case a.Note != "":
-		return size
-	case n == limit:
-		a.Note = fmt.Sprintf("only the first %d rows are kept: there are more", limit)
-		return size
-	}
-	kept := make([]*string, len(columns))
-	for i, column := range columns {
-		if column == nil {
-			continue
-		}
-		text := string(column)
-		if r := []rune(text); len(r) > maxCell {
-			text = string(r[:maxCell-1]) + "…"
-		}
-		size += len(text)
-		kept[i] = &text
-	}
-	if size > maxAnswer {
-		a.Note = fmt.Sprintf("only the first %d rows are kept: with the others they are longer than %d bytes", n, maxAnswer)
-		return size
-	}
-	a.Rows = append(a.Rows, kept)
-	return size
-}
-
-// tableName is how a table is spelled: with its schema, and without quotes.
-var tableName = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_$]{0,62})\.([A-Za-z_][A-Za-z0-9_$]{0,62})$`)
-
-// tableNames reads the tables of a runbook, quoted for the server; problem says what is
-// wrong with them.
-func tableNames(list string) (quoted []objectName, problem string) {
-	for name := range strings.SplitSeq(list, ",") {
-		m := tableName.FindStringSubmatch(strings.TrimSpace(name))
-		if m == nil {
-			return nil, fmt.Sprintf("set %s to tables with their schemas, such as %q: %q is none", paramTables, "shop.orders, shop.lines", printable(name, maxShown))
-		}
-		quoted = append(quoted, named(m[1], m[2]))
-	}
-	if len(quoted) > maxTables {
-		return nil, fmt.Sprintf("%s names %d tables, and at most %d are counted", paramTables, len(quoted), maxTables)
-	}
-	return quoted, ""
 }
 
 // counts counts the rows of tables. Where counting takes too long, it is the estimate

@@ -58,22 +58,21 @@ var harmless = []string{
 // transaction can not write, or wait.
 var acting = []string{"dblink", "lo_", "set_config", "setval", "nextval", "txid_", "query_to_xml", "table_to_xml", "cursor_to_xml", "schema_to_xml", "database_to_xml"}
 
-// unfit says what keeps a query of a runbook from being asked; it is empty when nothing
-// does. The server refuses all that writes in any case.
-func unfit(sql string) string {
+// fit is the one SELECT of a query of a runbook, and what keeps it from being asked,
+// which is empty when nothing does. The server refuses all that writes in any case.
+func fit(sql string) (text, problem string) {
 	if len(sql) > maxQuery {
-		return fmt.Sprintf("the query is longer than %d bytes", maxQuery)
+		return "", fmt.Sprintf("the query is longer than %d bytes", maxQuery)
 	}
 	found, err := parse(sql)
 	switch {
 	case errors.Is(err, errNotUnderstood):
-		return err.Error()
+		return "", err.Error()
 	case err != nil:
-		return "the query could not be read: " + err.Error()
+		return "", "the query could not be read: " + err.Error()
 	case len(found) != 1 || found[0].kind != "SelectStmt":
-		return fmt.Sprintf("%s is not one SELECT", paramSQL)
+		return "", paramSQL + " is not one SELECT"
 	}
-	problem := ""
 	node{found[0].kind: map[string]any(found[0].tree)}.each(func(kind string, n node) {
 		switch {
 		case kind == "LockingClause":
@@ -86,7 +85,7 @@ func unfit(sql string) string {
 			}
 		}
 	})
-	return problem
+	return found[0].text, problem
 }
 
 // acts reports whether a function may do more than read.

@@ -4,9 +4,14 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,7 +154,11 @@ func TestQueryOfARunbook(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got, _, err := a.ask(t, "stuck-orders", map[string]string{paramSQL: test.sql, paramRows: test.rows})
+			params := map[string]string{paramSQL: test.sql}
+			if test.rows != "" {
+				params[paramRows] = test.rows
+			}
+			got, _, err := a.ask(t, "stuck-orders", params)
 			require.NoError(t, err)
 			require.Len(t, got.Rows, test.want)
 			require.Equal(t, test.note, got.Note)
@@ -159,6 +168,124 @@ func TestQueryOfARunbook(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, got.Rows[0][0])
 	require.Len(t, []rune(*got.Rows[0][1]), 1000)
+	require.Equal(t, "values cut to 1000 characters, or left out: 1", got.Note)
+}
+
+// TestValuesAreCutOnTheServer shows that a value of many bytes does not come over the
+// wire, and what is said in its place, for types of all sorts.
+func TestValuesAreCutOnTheServer(t *testing.T) {
+	t.Parallel()
+	a := newAsker(t)
+	a.admin(fmt.Sprintf(`CREATE TABLE %[1]s.blobs (id int, body text, raw bytea); ALTER TABLE %[1]s.blobs ALTER body SET STORAGE EXTERNAL;
+		INSERT INTO %[1]s.blobs SELECT g, repeat('x', g * 1000), convert_to(repeat('y', g * 1000), 'UTF8') FROM generate_series(1, 3) g;
+		INSERT INTO %[1]s.blobs VALUES (4, repeat('x', 24 << 20), NULL)`, a.schema))
+	server := newWire(t, realpg.Require(t))
+	a.collector = server.collector(t)
+	got, _, err := a.ask(t, "blobs", map[string]string{paramSQL: "SELECT id, body, raw FROM " + a.schema + ".blobs ORDER BY id;"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"id", "body", "raw"}, got.Columns)
+	require.Len(t, got.Rows, 4)
+	require.Equal(t, strings.Repeat("x", 1000), *got.Rows[0][1])
+	require.Equal(t, strings.Repeat("x", 999)+"…", *got.Rows[1][1])
+	require.Equal(t, `\x7979`, (*got.Rows[0][2])[:6])
+	require.Equal(t, "(left out: 25165824 bytes)", *got.Rows[3][1])
+	require.Nil(t, got.Rows[3][2])
+	require.Equal(t, "values cut to 1000 characters, or left out: 6", got.Note)
+	require.Less(t, server.received.Load(), int64(64<<10), "it came over the wire")
+
+	got, _, err = a.ask(t, "sorts", map[string]string{paramSQL: `SELECT true AS a, '{"b":1}'::json AS a, ROW(1, NULL), ARRAY[1, NULL], 'c'::char(3), now() - now(), NULL::int, 1.50, ROW(NULL, NULL) -- and no more`})
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "a", "row", "array", "bpchar", "?column?", "int4", "?column?", "row"}, got.Columns)
+	var values []string
+	for _, v := range got.Rows[0] {
+		if v == nil {
+			values = append(values, "NULL")
+			continue
+		}
+		values = append(values, *v)
+	}
+	require.Equal(t, []string{"t", `{"b":1}`, "(1,)", "{1,NULL}", "c  ", "00:00:00", "NULL", "1.50", "(,)"}, values)
+	require.Empty(t, got.Note)
+
+	// Many columns come in several parts, and stop coming when there is enough.
+	wide := "SELECT " + strings.TrimSuffix(strings.Repeat("repeat('w', 999), ", 100), ", ") + " FROM generate_series(1, 900)"
+	before := server.received.Load()
+	got, _, err = a.ask(t, "wide", map[string]string{paramSQL: wide, paramRows: "900"})
+	require.NoError(t, err)
+	require.Len(t, got.Rows, 5)
+	require.Contains(t, got.Note, "only the first 5 rows are kept: with the others they are longer than 524288 bytes")
+	require.Less(t, server.received.Load()-before, int64(4<<20))
+	for _, sql := range []string{"SELECT", "SELECT 1" + strings.Repeat(", 1", 100)} {
+		_, _, err = a.ask(t, "columns", map[string]string{paramSQL: sql})
+		require.ErrorContains(t, err, "columns, want 1 to 100")
+	}
+}
+
+// wire counts what a server sends.
+type wire struct {
+	address  string
+	received atomic.Int64
+}
+
+// newWire is a way to the server that counts.
+func newWire(t *testing.T, server *realpg.Server) *wire {
+	t.Helper()
+	w := &wire{}
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	w.address = l.Addr().String()
+	var serving sync.WaitGroup
+	t.Cleanup(func() {
+		require.NoError(t, l.Close())
+		serving.Wait()
+	})
+	serving.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Address())
+			if err != nil {
+				_ = near.Close()
+				return
+			}
+			serving.Go(func() {
+				_, _ = io.Copy(far, near) // Until the driver hangs up.
+				_ = far.Close()
+			})
+			serving.Go(func() {
+				_, _ = io.Copy(near, io.TeeReader(far, w))
+				_ = near.Close()
+			})
+		}
+	})
+	return w
+}
+
+// Write counts.
+func (w *wire) Write(p []byte) (int, error) {
+	w.received.Add(int64(len(p)))
+	return len(p), nil
+}
+
+// collector is one that goes this way.
+func (w *wire) collector(t *testing.T) driver.Collector {
+	t.Helper()
+	password := filepath.Join(t.TempDir(), "password")
+	require.NoError(t, os.WriteFile(password, []byte(realpg.Require(t).AdminPassword()), 0o600))
+	host, port, err := net.SplitHostPort(w.address)
+	require.NoError(t, err)
+	number, err := strconv.Atoi(port)
+	require.NoError(t, err)
+	set, err := driver.Open(t.Context(), []driver.System{{Name: "db", Type: systemType, Decode: drivertest.Settings(Settings{
+		Host: host, Port: number, Database: "postgres", User: realpg.Admin, PasswordFile: password, TLS: TLS{Off: true},
+	})}})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, set.Close()) })
+	c, err := set.Collector(queryKind, "db")
+	require.NoError(t, err)
+	return c
 }
 
 // TestQueryChangesNothing tries what writes, waits or acts. It is refused before it is
@@ -214,9 +341,11 @@ func TestQueryRefusals(t *testing.T) {
 	}{
 		{"an unknown name", "lag", nil, "connections, locks, replication, slots, standby, transactions, row-counts"},
 		{"a path", "a/b", nil, "the path is the name of a query"},
-		{"an unknown parameter", "locks", map[string]string{"limit": "1"}, `unknown parameter "limit"`},
+		{"an unknown parameter", "locks", map[string]string{"limit": "1"}, `parameter "limit": it is unknown: postgres.query knows sql, tables, rows`},
 		{"a name of Backout's own", "locks", map[string]string{paramSQL: "SELECT 1"}, "give the one of sql another name"},
 		{"tables of another query", "locks", map[string]string{paramTables: "a.b"}, `belongs to the query "row-counts"`},
+		{"no rows", "locks", map[string]string{paramRows: ""}, "between 1 and 1000"},
+		{"SQL that writes", "orders", map[string]string{paramSQL: "DELETE FROM orders"}, "sql is not one SELECT"},
 		{"no tables", rowCounts, nil, "set tables to tables with their schemas"},
 		{"a table without a schema", rowCounts, map[string]string{paramTables: "orders"}, `"orders" is none`},
 		{"SQL for a table", rowCounts, map[string]string{paramTables: "a.b; DROP TABLE c"}, "is none"},

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/workflows/incident"
 )
 
 // The collector's settings in a runbook.
@@ -31,6 +33,7 @@ const (
 
 func init() {
 	driver.RegisterCollector(KindRange, SystemType, func(c *Conn) driver.Collector { return c })
+	driver.RegisterParams(KindRange, func(_ incident.Target, params map[string]string) error { return checkParams(params) })
 }
 
 var _ driver.Collector = (*Conn)(nil)
@@ -56,26 +59,16 @@ type RangeSeries struct {
 // Collect captures one query over the window of the request. An unknown or
 // missing parameter is an error that wraps driver.ErrInvalid.
 func (c *Conn) Collect(ctx context.Context, req driver.CollectRequest) ([]driver.Evidence, error) {
+	if err := checkParams(req.Params); err != nil {
+		return nil, fmt.Errorf("collect %q: %w", KindRange, err)
+	}
 	query, name := req.Params[paramQuery], req.Params[paramName]
-	for p := range req.Params {
-		switch p {
-		case paramQuery, paramName, paramStep:
-		default:
-			return nil, fmt.Errorf("collect %q: %w: unknown parameter %q", KindRange, driver.ErrInvalid, p)
-		}
-	}
-	if query == "" {
-		return nil, fmt.Errorf("collect %q: %w: parameter %q is missing", KindRange, driver.ErrInvalid, paramQuery)
-	}
 	if name == "" {
 		name = query
 	}
 	step := max(time.Second, req.Until.Sub(req.From)/defaultSteps).Truncate(time.Millisecond)
 	if s, ok := req.Params[paramStep]; ok {
-		var err error
-		if step, err = time.ParseDuration(s); err != nil {
-			return nil, fmt.Errorf("collect %q: %w: step %q is no duration", KindRange, driver.ErrInvalid, s)
-		}
+		step, _ = time.ParseDuration(s) // It was checked.
 	}
 	series, err := c.QueryRange(ctx, query, req.From, req.Until, step)
 	if err != nil {
@@ -97,4 +90,20 @@ func (c *Conn) Collect(ctx context.Context, req driver.CollectRequest) ([]driver
 		return nil, fmt.Errorf("collect %q: %w", name, err)
 	}
 	return []driver.Evidence{{Name: KindRange + " " + name, MediaType: mediaType, Content: content}}, nil
+}
+
+// checkParams reports a parameter that is unknown, missing or malformed.
+func checkParams(params map[string]string) error {
+	if err := driver.KnownParams(params, KindRange, paramQuery, paramName, paramStep); err != nil {
+		return err
+	}
+	if strings.TrimSpace(params[paramQuery]) == "" {
+		return &driver.ParamError{Param: paramQuery, Reason: "it is missing: give the PromQL to capture"}
+	}
+	if given, ok := params[paramStep]; ok {
+		if step, err := time.ParseDuration(given); err != nil || step < time.Millisecond {
+			return &driver.ParamError{Param: paramStep, Reason: "it is not a time of 1ms or more, such as 15s"}
+		}
+	}
+	return nil
 }

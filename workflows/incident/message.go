@@ -55,6 +55,10 @@ const (
 // TaskQueue is the task queue of all of Backout's workflows and activities.
 const TaskQueue = "backout"
 
+// TaskTimeout is how long a workflow stands still when its worker dies with a task of
+// it in hand. A task takes milliseconds, and a long replay a second.
+const TaskTimeout = 5 * time.Second
+
 // Key is the name of an incident: its source and the identifier there.
 func Key(source Source, id string) string { return string(source) + "/" + id }
 

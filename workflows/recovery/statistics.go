@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -174,18 +173,8 @@ func (j sliJudge) value(v float64) string {
 	}
 }
 
-// number has at most four significant digits, without an exponent where people
-// would not expect one.
-func number(v float64) string {
-	if v != 0 && (abs(v) < 1e-6 || abs(v) >= 1e9) {
-		return strconv.FormatFloat(v, 'e', 3, 64)
-	}
-	rounded, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
-	if err != nil {
-		return strconv.FormatFloat(v, 'g', 4, 64)
-	}
-	return strconv.FormatFloat(rounded, 'f', -1, 64)
-}
+// number has four significant digits.
+func number(v float64) string { return incident.Number(v, 4) }
 
 func percent(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) }
 

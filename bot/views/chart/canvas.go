@@ -44,6 +44,32 @@ type canvas struct {
 	img           *vgimg.Canvas
 	width, height float64
 	fonts         [2]*opentype.Font
+	// texts are where text stands so far.
+	texts []textBox
+}
+
+// textBox is a text and the rectangle that its letters fill, y from the top down.
+type textBox struct {
+	text           string
+	x0, y0, x1, y1 float64
+}
+
+// touches reports whether two rectangles have a point in common.
+func (b textBox) touches(other textBox) bool {
+	return b.x0 < other.x1 && other.x0 < b.x1 && b.y0 < other.y1 && other.y0 < b.y1
+}
+
+// The reach of letters above and below their baseline, in parts of their size.
+const (
+	ascent  = 0.74
+	descent = 0.22
+)
+
+// boxOf is the rectangle of a text.
+func (c *canvas) boxOf(text string, x, y, size float64, w weight, align float64) textBox {
+	width := c.textWidth(text, size, w)
+	left := x - align*width
+	return textBox{text: text, x0: left, y0: y - ascent*size, x1: left + width, y1: y + descent*size}
 }
 
 func newCanvas(width, height float64, paper color.Color) (*canvas, error) {
@@ -111,7 +137,12 @@ func (c *canvas) textWidth(text string, size float64, w weight) float64 {
 // text writes on a baseline: to the right of x for an align of 0, around it for
 // 0.5, to the left of it for 1.
 func (c *canvas) text(text string, x, y, size float64, w weight, ink color.Color, align float64) {
-	at := c.at(dot{x - align*c.textWidth(text, size, w), y})
+	if text == "" {
+		return
+	}
+	box := c.boxOf(text, x, y, size, w, align)
+	c.texts = append(c.texts, box)
+	at := c.at(dot{box.x0, y})
 	c.img.SetColor(ink)
 	c.img.FillString(c.face(size, w), at, c.known(text, w))
 }

@@ -60,12 +60,23 @@ func Draw(in incident.Chart, theme Theme) ([]byte, error) {
 		return nil, fmt.Errorf("draw chart of %q: %w", in.Incident, errors.Join(err, unknownTheme(known)))
 	}
 	p := &picture{palette: colors, in: in}
-	if err := p.layOut(); err != nil {
+	if err := p.draw(); err != nil {
 		return nil, err
+	}
+	return p.encode()
+}
+
+// draw puts everything on its place.
+func (p *picture) draw() error {
+	if err := p.layOut(); err != nil {
+		return err
 	}
 	p.title()
 	for i := range p.panels {
 		p.panels[i].canvas = p.canvas
+		for _, f := range p.flags {
+			p.panels[i].marks = append(p.panels[i].marks, f.x)
+		}
 		p.panels[i].draw()
 	}
 	p.strip()
@@ -73,9 +84,10 @@ func Draw(in incident.Chart, theme Theme) ([]byte, error) {
 	p.breaks()
 	p.marks()
 	for i := range p.panels {
+		p.panels[i].words()
 		p.panels[i].head()
 	}
-	return p.encode()
+	return nil
 }
 
 func unknownTheme(known bool) error {

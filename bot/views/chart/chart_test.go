@@ -155,13 +155,10 @@ func TestAGapIsAGap(t *testing.T) {
 	require.NotZero(t, difference(t, gap, with(0.19, false)))
 }
 
-func TestWorstCharts(t *testing.T) {
-	t.Parallel()
+// worstCharts are changes that make a chart as bad as it can get.
+func worstCharts() []worstChart {
 	nasty := strings.Repeat("a\u202eb\x00\n\u0301\u0301\u0301\u0301\u0301", 15_000)
-	for _, tt := range []struct {
-		name   string
-		change func(*incident.Chart)
-	}{
+	return []worstChart{
 		{"long text", func(c *incident.Chart) {
 			c.Service, c.Reason, c.Incident = nasty, nasty, nasty
 			for i := range c.Panels {
@@ -230,7 +227,18 @@ func TestWorstCharts(t *testing.T) {
 		{"three stretches", func(c *incident.Chart) {
 			c.Windows = []incident.Span{{From: at(0), Until: at(5)}, {From: at(10), Until: at(12)}, {From: at(30), Until: at(62)}}
 		}},
-	} {
+	}
+}
+
+// worstChart is one of them.
+type worstChart struct {
+	name   string
+	change func(*incident.Chart)
+}
+
+func TestWorstCharts(t *testing.T) {
+	t.Parallel()
+	for _, tt := range worstCharts() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c := run("error-ratio", "saturation")
@@ -281,6 +289,62 @@ func TestDrawRefuses(t *testing.T) {
 			require.ErrorIs(t, err, chart.ErrInvalid)
 			require.Empty(t, content)
 		})
+	}
+}
+
+// TestNoTextTouchesAnother looks at the rectangles of all text of the worst pictures,
+// and at whether one in a plot lies over the line of a mark.
+func TestNoTextTouchesAnother(t *testing.T) {
+	t.Parallel()
+	cases := append(worstCharts(),
+		worstChart{"a short time before", short(2, 50)},
+		worstChart{"a very short time before", short(29, 50)},
+		worstChart{"a short time after", short(29, 62)},
+		worstChart{"marks all over", func(c *incident.Chart) {
+			c.Marks = nil
+			for i := range 8 {
+				c.Marks = append(c.Marks, incident.ChartMark{Kind: incident.MarkPage, At: at(4 + 7.5*float64(i))})
+			}
+		}},
+		worstChart{"wanted where it is cut", func(c *incident.Chart) {
+			each(func(v float64) float64 { return 1 - v })(c)
+			c.Panels[0].Objective = incident.Objective{Comparison: incident.Above, Bound: 0.3}
+		}},
+		worstChart{"gaps at what is wanted", func(c *incident.Chart) {
+			c.Panels[0].Objective.Bound = 0.07
+			for i := range c.Panels[0].Series[0].Points {
+				if p := &c.Panels[0].Series[0].Points[i]; i%90 > 20 {
+					p.Value = math.NaN()
+				}
+			}
+		}},
+		worstChart{"no answer and zero wanted", func(c *incident.Chart) {
+			c.Panels[0].Series, c.Panels[0].Objective.Bound, c.Panels[0].Failed = nil, 0, strings.Repeat("it is away ", 50)
+		}},
+	)
+	for _, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := run("error-ratio", "saturation")
+			tt.change(&c)
+			touching, crossed, wanted, err := chart.Touching(c)
+			require.NoError(t, err)
+			require.Empty(t, touching)
+			if len(c.Marks) <= 5 && len(c.Panels[0].Failed) < 100 {
+				require.Empty(t, crossed)
+			}
+			if len(c.Windows) == 1 {
+				require.Equal(t, min(len(c.Panels), chart.MaxPanels), wanted, "the bound of a panel is not said")
+			}
+		})
+	}
+}
+
+// short leaves only the time from one minute of the run to another.
+func short(from, until float64) func(*incident.Chart) {
+	return func(c *incident.Chart) {
+		c.Windows[0] = incident.Span{From: at(from), Until: at(until)}
+		c.Marks[len(c.Marks)-1].At = at(until)
 	}
 }
 

@@ -1,7 +1,6 @@
 package chart
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -43,6 +42,8 @@ type panel struct {
 	// y0 is the top and y1 the bottom of the panel; the plot begins at top.
 	y0, y1 float64
 	scale  scale
+	// marks are where lines of marks go down.
+	marks []float64
 }
 
 func (p *panel) top() float64 { return p.y0 + headHeight }
@@ -73,7 +74,6 @@ func (p *panel) draw() {
 		}
 		p.series(s, ink, width)
 	}
-	p.words(all)
 }
 
 // values are the finite samples of the first series in a span; of all series and
@@ -155,50 +155,6 @@ func (p *panel) bound() {
 	}
 }
 
-// boundText says what is wanted, beside the line where it is least in the way.
-func (p *panel) boundText() {
-	bound := p.in.Objective.Bound
-	text := fmt.Sprintf("wanted %s %s", p.in.Objective.Comparison, p.scale.value(bound))
-	width := p.textWidth(text, tickText, bold)
-	line := p.y(bound)
-	type place struct {
-		x, y  float64
-		under int
-	}
-	var places []place
-	for _, y := range []float64{line - 10, line + 30} {
-		if y-tickText < p.top() || y+6 > p.y1 {
-			continue
-		}
-		for x := p.left() + 12; x+width+12 <= p.right(); x += 40 {
-			places = append(places, place{x, y, p.covered(x-6, y-tickText, x+width+6, y+8)})
-		}
-	}
-	if len(places) == 0 {
-		return
-	}
-	best := slices.MinFunc(places, func(a, b place) int { return cmp.Compare(a.under, b.under) })
-	p.label(text, best.x, best.y, tickText, bold, p.palette.bound, veil(p.paper), 0)
-}
-
-// covered counts the samples of the first series that a box would hide.
-func (p *panel) covered(x0, y0, x1, y1 float64) int {
-	n := 0
-	if len(p.in.Series) == 0 {
-		return n
-	}
-	for _, v := range p.in.Series[0].Points {
-		x, shown := p.axis.x(v.At)
-		if !shown || !finite(v.Value) || x < x0 || x > x1 {
-			continue
-		}
-		if y := p.y(v.Value); y >= y0 && y <= y1 {
-			n++
-		}
-	}
-	return n
-}
-
 // series draws one line, broken where samples are missing or not finite.
 func (p *panel) series(s incident.Series, ink vgColor, width float64) {
 	for _, part := range p.axis.parts {
@@ -226,38 +182,6 @@ func (p *panel) series(s incident.Series, ink vgColor, width float64) {
 			run, last = append(run, dot{part.x(v.At), p.y(v.Value)}), v.At
 		}
 		flush()
-	}
-}
-
-// words say what lines do not: what is wanted, where there is no data, and what was
-// cut.
-func (p *panel) words(all []float64) {
-	middle := (p.top() + p.y1) / 2
-	if len(all) == 0 {
-		text := "no data"
-		if p.in.Failed != "" {
-			text = "no answer: " + views.Plain(p.in.Failed, 200)
-		}
-		p.boundText()
-		p.label(p.fit(text, p.right()-p.left()-60, headText, bold), (p.left()+p.right())/2, p.y1-40, headText, bold, p.bad, p.paper, 0.5)
-		return
-	}
-	for _, g := range p.gaps() {
-		if g[1]-g[0] >= shortGap {
-			p.label("no data", (g[0]+g[1])/2, middle, tickText, bold, p.muted, veil(p.paper), 0.5)
-		}
-	}
-	p.boundText()
-	if p.scale.cut {
-		lowest := slices.Min(all)
-		for _, v := range p.in.Series[0].Points {
-			if x, shown := p.axis.x(v.At); shown && v.Value == lowest {
-				text := "down to " + p.scale.value(lowest)
-				half := p.textWidth(text, tickText, bold)/2 + 10
-				p.label(text, min(max(x, p.left()+half), p.right()-half), p.y1-14, tickText, bold, p.ink, veil(p.paper), 0.5)
-				break
-			}
-		}
 	}
 }
 

@@ -37,7 +37,11 @@ func scaleFor(p incident.ChartPanel, all, matters []float64) scale {
 	s := scale{factor: 1}
 	if len(all) == 0 {
 		// The objective is in the middle of nothing.
-		all = []float64{bound - max(math.Abs(bound), 1e-9), bound + 0.8*max(math.Abs(bound), 1e-9)}
+		around := math.Abs(bound)
+		if around == 0 {
+			around = 1
+		}
+		all = []float64{bound - around, bound + 0.8*around}
 	}
 	all = append(slices.Clone(all), bound)
 	matters = append(slices.Clone(matters), bound)
@@ -74,6 +78,7 @@ func (s *scale) linear(least, most float64) {
 	if least != 0 {
 		s.low = least - 0.12*room
 	}
+	s.low, s.high = max(s.low, -math.MaxFloat64), min(s.high, math.MaxFloat64)
 }
 
 // maxDecades is how far below the objective a logarithmic scale goes.
@@ -90,7 +95,7 @@ func (s *scale) logarithmic(all, matters []float64, bound, most float64) {
 		smallest = max(smallest, bound/math.Pow(10, maxDecades))
 	}
 	floor := math.Floor(math.Log10(smallest) - 0.3)
-	s.log, s.low, s.high = true, math.Pow(10, floor), most*1.6
+	s.log, s.low, s.high = true, math.Pow(10, floor), min(most*1.6, math.MaxFloat64)
 	s.zero = slices.Min(all) == 0
 }
 
@@ -115,6 +120,9 @@ func (s *scale) unit(unit string) {
 // scale are beyond that.
 func (s *scale) share(v float64) float64 {
 	if !s.log {
+		if math.IsInf(s.high-s.low, 0) {
+			return (v/4 - s.low/4) / (s.high/4 - s.low/4)
+		}
 		return (v - s.low) / (s.high - s.low)
 	}
 	if v <= s.low {

@@ -34,6 +34,9 @@ func (p *program) doctor(ctx context.Context) error {
 	}
 	_, _ = fmt.Fprintln(p.stdout, "configuration:")
 	printConfig(p.stdout, reflect.ValueOf(c), "  ")
+	if w := unlinked(c); w != "" {
+		_, _ = fmt.Fprintf(p.stdout, "  warn %s\n", w)
+	}
 	bad := 0
 	check := func(what string, err error) {
 		if err != nil {

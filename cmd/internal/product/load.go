@@ -39,6 +39,9 @@ func LoadRules(c Config) (Rules, error) {
 	if r.Runbooks, err = LoadRunbooks(c.Runbooks); err != nil {
 		return r, err
 	}
+	if err := runbooks.CheckEvidence(r.Runbooks, lintInput(nil, time.Time{})); err != nil {
+		return r, fmt.Errorf("read runbooks: %w", err)
+	}
 	if err := checkMetrics(r.Catalogue); err != nil {
 		return r, fmt.Errorf("read catalogue: %w", err)
 	}
@@ -155,7 +158,7 @@ func readYAML(paths []string) ([]runbooks.File, error) {
 func lintInput(c *runbooks.Catalogue, now time.Time) runbooks.LintInput {
 	inverse, source, collector, _ := driver.Known()
 	queries := parser.NewParser(parser.Options{})
-	in := runbooks.LintInput{Catalogue: c, Sources: source, Collectors: collector, Now: now, CheckQuery: func(q string) error {
+	in := runbooks.LintInput{Catalogue: c, Sources: source, Collectors: collector, Now: now, CheckParams: checkParams, CheckQuery: func(q string) error {
 		_, err := queries.ParseExpr(q)
 		return err
 	}}
@@ -164,4 +167,13 @@ func lintInput(c *runbooks.Catalogue, now time.Time) runbooks.LintInput {
 		in.Kinds = append(in.Kinds, runbooks.KindInfo{Kind: d.Kind, Reversible: d.Reversible})
 	}
 	return in
+}
+
+// checkParams asks a collector whether it takes what a runbook gives it.
+func checkParams(e incident.EvidenceSpec) (param string, err error) {
+	err = driver.CheckParams(e.Collector, e.Target, e.Params)
+	if about, ok := errors.AsType[*driver.ParamError](err); ok {
+		param = about.Param
+	}
+	return param, err
 }

@@ -12,35 +12,19 @@ import (
 	"github.com/backout/backout/workflows/activities/redact/redacttest"
 )
 
-// Nothing here is a credential: every value is made up, and joined at run time
-// so that scanners of repositories stay quiet.
-var (
-	awsKey    = "AKIA" + "IOSFODNN7EXAMPLE"
-	awsSecret = "wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCYEXAMPLEKEY"
-	githubPAT = "ghp_" + strings.Repeat("a1B2", 9)
-	jwt       = "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." + "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
-	slackBot  = "xoxb-" + "123456789012-abcdefABCDEF"
-	hook      = "T00000000/B00000000/" + "XXXXXXXXXXXXXXXXXXXXXXXX"
-	pemBody   = "MIIEowIBAAKCAQEAvX\nq7Zk9\n"
-)
-
-func pemOf(kind, body string) string {
-	return "-----BEGIN " + kind + "-----\n" + body + "-----END " + kind + "-----"
-}
-
 func TestRedact(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, in, want string
 	}{
 		// Spellings.
-		{"AWS access key", "using " + awsKey + " in eu-central-1", "using [redacted:aws_access_key] in eu-central-1"},
-		{"GitHub token", "fetch with " + githubPAT, "fetch with [redacted:github_token]"},
+		{"AWS access key", "using " + redacttest.AWSKey + " in eu-central-1", "using [redacted:aws_access_key] in eu-central-1"},
+		{"GitHub token", "fetch with " + redacttest.GitHubToken, "fetch with [redacted:github_token]"},
 		{"GitHub fine-grained token", "github_pat_" + strings.Repeat("A1b2c3", 10), "[redacted:github_token]"},
 		{"GitLab token", "glpat-" + "abcdefghij0123456789", "[redacted:gitlab_token]"},
-		{"Slack bot token", "client " + slackBot + " said", "client [redacted:slack_token] said"},
+		{"Slack bot token", "client " + redacttest.SlackBotToken + " said", "client [redacted:slack_token] said"},
 		{"Slack app token", "xapp-1-" + "A0123456789-1234-abcdef", "[redacted:slack_token]"},
-		{"Slack webhook", "POST https://hooks.slack.com/services/" + hook + " 200", "POST https://hooks.slack.com/services/[redacted:slack_webhook] 200"},
+		{"Slack webhook", "POST https://hooks.slack.com/services/" + redacttest.WebhookPath + " 200", "POST https://hooks.slack.com/services/[redacted:slack_webhook] 200"},
 		{"Stripe key", "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc", "[redacted:stripe_key]"},
 		{"Stripe webhook secret", "whsec_" + "4eC39HqLyjWDarjtT1zdp7dc", "[redacted:webhook_secret]"},
 		{"npm token", "npm_" + strings.Repeat("aB3d", 9), "[redacted:npm_token]"},
@@ -50,11 +34,11 @@ func TestRedact(t *testing.T) {
 		{"Vault token", "hvs." + strings.Repeat("CAESI", 6), "[redacted:vault_token]"},
 		{"SendGrid key", "SG." + strings.Repeat("a1b2", 5) + "." + strings.Repeat("c3d4", 8), "[redacted:sendgrid_key]"},
 		{"NATS seed", "SU" + strings.Repeat("ABCDEFG2", 7), "[redacted:nats_seed]"},
-		{"JWT", "sid " + jwt + ";", "sid [redacted:jwt];"},
-		{"private key", pemOf("RSA PRIVATE KEY", pemBody), "-----BEGIN RSA PRIVATE KEY-----[redacted:private_key]-----END RSA PRIVATE KEY-----"},
-		{"OpenSSH private key", pemOf("OPENSSH PRIVATE KEY", pemBody), "-----BEGIN OPENSSH PRIVATE KEY-----[redacted:private_key]-----END OPENSSH PRIVATE KEY-----"},
-		{"private key in JSON", `{"pem":"` + strings.ReplaceAll(pemOf("PRIVATE KEY", pemBody), "\n", `\n`) + `"}`, `{"pem":"-----BEGIN PRIVATE KEY-----[redacted:private_key]-----END PRIVATE KEY-----"}`},
-		{"private key cut off", "-----BEGIN EC PRIVATE KEY-----\n" + pemBody, "-----BEGIN EC PRIVATE KEY-----[redacted:private_key]"},
+		{"JWT", "sid " + redacttest.JWT + ";", "sid [redacted:jwt];"},
+		{"private key", redacttest.PEM("RSA PRIVATE KEY", redacttest.PEMBody), "-----BEGIN RSA PRIVATE KEY-----[redacted:private_key]-----END RSA PRIVATE KEY-----"},
+		{"OpenSSH private key", redacttest.PEM("OPENSSH PRIVATE KEY", redacttest.PEMBody), "-----BEGIN OPENSSH PRIVATE KEY-----[redacted:private_key]-----END OPENSSH PRIVATE KEY-----"},
+		{"private key in JSON", `{"pem":"` + strings.ReplaceAll(redacttest.PEM("PRIVATE KEY", redacttest.PEMBody), "\n", `\n`) + `"}`, `{"pem":"-----BEGIN PRIVATE KEY-----[redacted:private_key]-----END PRIVATE KEY-----"}`},
+		{"private key cut off", "-----BEGIN EC PRIVATE KEY-----\n" + redacttest.PEMBody, "-----BEGIN EC PRIVATE KEY-----[redacted:private_key]"},
 		{"private key in base64", "x LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQpNSUlF y", "x [redacted:private_key] y"},
 
 		// Places.
@@ -84,7 +68,7 @@ func TestRedact(t *testing.T) {
 		{"exported variable", "export API_TOKEN='abc def'\nPORT=80", "export API_TOKEN='[redacted:token/7]'\nPORT=80"},
 		{"variable with separators in it", "DB_PASS=a;b&c,d\nPORT=80", "DB_PASS=[redacted:pass/7]\nPORT=80"},
 		{"variables on one line", "DB_PASSWORD=a,b PORT=80 ./run", "DB_PASSWORD=[redacted:password/3] PORT=80 ./run"},
-		{"AWS secret key", "aws_secret_access_key = " + awsSecret, "aws_secret_access_key = [redacted:access_key/40]"},
+		{"AWS secret key", "aws_secret_access_key = " + redacttest.AWSSecret, "aws_secret_access_key = [redacted:access_key/40]"},
 		{"JSON", `{"user":"shop","password":"hun\"ter2","port":5432}`, `{"user":"shop","password":"[redacted:password/9]","port":5432}`},
 		{"JSON with a backslash at the end", `{"password":"a\\","port":5432}`, `{"password":"[redacted:password/3]","port":5432}`},
 		{"JSON number", `{"password":12345,"port":5432}`, `{"password":[redacted:password/5],"port":5432}`},
@@ -100,7 +84,7 @@ func TestRedact(t *testing.T) {
 		{"TOML", `api_key = "abc"`, `api_key = "[redacted:api_key/3]"`},
 		{"INI with spaces", "[db]\npassword = hunter2\nport = 1", "[db]\npassword = [redacted:password/7]\nport = 1"},
 		{"connection string", "Server=db;User Id=shop;Password=hunter2;Encrypt=true", "Server=db;User Id=shop;Password=[redacted:password/7];Encrypt=true"},
-		{"Azure storage", "AccountName=shop;AccountKey=" + awsSecret + "==;EndpointSuffix=core", "AccountName=shop;AccountKey=[redacted:accountkey/42];EndpointSuffix=core"},
+		{"Azure storage", "AccountName=shop;AccountKey=" + redacttest.AWSSecret + "==;EndpointSuffix=core", "AccountName=shop;AccountKey=[redacted:accountkey/42];EndpointSuffix=core"},
 		{"libpq", "host=db user=shop password=hunter2 dbname=orders", "host=db user=shop password=[redacted:password/7] dbname=orders"},
 		{"logfmt", `level=info token="a b" user=bob`, `level=info token="[redacted:token/3]" user=bob`},
 		{"pairs with commas", "connect user=shop,password=a,b,port=1", "connect user=shop,password=[redacted:password/3],port=1"},
@@ -114,8 +98,8 @@ func TestRedact(t *testing.T) {
 		{"flag in a list", `["--token","abc","--port","80"]`, `["--token","[redacted:token/3]","--port","80"]`},
 		{"kubeconfig", "users:\n- user:\n    client-key-data: QUJDREVG\n", "users:\n- user:\n    client-key-data: [redacted:key_data/8]\n"},
 		{"string that is not closed", `{"password":"hunter2`, `{"password":"[redacted:password/7]`},
-		{"random value under a vague name", "signing: key=" + awsSecret, "signing: key=[redacted:key/40]"},
-		{"secret inside of a secret", "password=postgres://a:" + githubPAT + "@db", "password=[redacted:password/39]"},
+		{"random value under a vague name", "signing: key=" + redacttest.AWSSecret, "signing: key=[redacted:key/40]"},
+		{"secret inside of a secret", "password=postgres://a:" + redacttest.GitHubToken + "@db", "password=[redacted:password/39]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -149,8 +133,8 @@ func TestRedactLeavesWhatExplains(t *testing.T) {
 		{"ETag", `ETag: "33a64df551425fcc55e4d42a148795d9f25f89d4"`},
 		{"pod", "pod checkout-7d9f8c6b5d-x2x4q on node ip-10-0-0-7"},
 		{"resource version", `"resourceVersion":"123456789","uid":"0b5d1c3e-1111-2222-3333-444455556666"`},
-		{"certificate", pemOf("CERTIFICATE", pemBody)},
-		{"public key", pemOf("PUBLIC KEY", pemBody)},
+		{"certificate", redacttest.PEM("CERTIFICATE", redacttest.PEMBody)},
+		{"public key", redacttest.PEM("PUBLIC KEY", redacttest.PEMBody)},
 		{"SSH public key", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGZ1 shop@example"},
 		{"empty password", `{"password":"","token":null}`},
 		{"empty variable", "DB_PASSWORD=\nPORT=80"},
@@ -252,7 +236,7 @@ func FuzzDocument(f *testing.F) {
 func TestRedactKeepsJSONStrings(t *testing.T) {
 	t.Parallel()
 	in, err := json.Marshal(map[string]any{
-		"headers": map[string]any{"Authorization": []string{"Bearer " + jwt}, "Cookie": []string{"a=b; c=d"}},
+		"headers": map[string]any{"Authorization": []string{"Bearer " + redacttest.JWT}, "Cookie": []string{"a=b; c=d"}},
 		"db":      map[string]any{"password": "a\"b\\c", "url": "postgres://u:p@h/d"},
 		"log":     `{"token":"x\"y","n":1}`,
 		"env":     []map[string]string{{"name": "API_TOKEN", "value": "abc"}},
@@ -261,14 +245,14 @@ func TestRedactKeepsJSONStrings(t *testing.T) {
 	out, n := redact.Redact(in)
 	require.True(t, json.Valid(out), string(out))
 	require.Equal(t, 6, n)
-	for _, secret := range []string{jwt, "a=b", `a\"b`, ":p@", `x\\\"y`, "abc"} {
+	for _, secret := range []string{redacttest.JWT, "a=b", `a\"b`, ":p@", `x\\\"y`, "abc"} {
 		require.NotContains(t, string(out), secret)
 	}
 }
 
 func TestRedactCounts(t *testing.T) {
 	t.Parallel()
-	_, n := redact.Redact([]byte("password=a\ntoken=b\n" + githubPAT))
+	_, n := redact.Redact([]byte("password=a\ntoken=b\n" + redacttest.GitHubToken))
 	require.Equal(t, 3, n)
 }
 
@@ -283,7 +267,7 @@ func TestRedactBinary(t *testing.T) {
 func FuzzRedactTwiceIsOnce(f *testing.F) {
 	for _, s := range []string{
 		`{"password":"a\\","b":["token","x"]}`, "a: |\n  b", "secret: |\n  x\n y", `token=[redacted:token/3]x`, `\\\"password\\\":\\\"x`,
-		"password=a(b[c]d", "Authorization: [Bearer x", `--token","`, "key: " + awsSecret, pemOf("PRIVATE KEY", pemBody) + "-----BEGIN PRIVATE KEY-----",
+		"password=a(b[c]d", "Authorization: [Bearer x", `--token","`, "key: " + redacttest.AWSSecret, redacttest.PEM("PRIVATE KEY", redacttest.PEMBody) + "-----BEGIN PRIVATE KEY-----",
 	} {
 		f.Add([]byte(s))
 	}

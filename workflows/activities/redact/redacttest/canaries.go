@@ -7,19 +7,20 @@ import (
 	"strings"
 )
 
-// Nothing here is a credential: every value is made up, and joined at run time so that
-// scanners of repositories stay quiet.
+// What secrets look like. Nothing here is a credential: every value is made up, and
+// joined at run time so that scanners of repositories stay quiet.
 var (
-	awsKey    = "AKIA" + "IOSFODNN7EXAMPLE"
-	awsSecret = "wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCYEXAMPLEKEY"
-	githubPAT = "ghp_" + strings.Repeat("a1B2", 9)
-	jwt       = "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." + "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
-	slackBot  = "xoxb-" + "123456789012-abcdefABCDEF"
-	hook      = "T00000000/B00000000/" + "XXXXXXXXXXXXXXXXXXXXXXXX"
-	pemBody   = "MIIEowIBAAKCAQEAvX\nq7Zk9\n"
+	AWSKey        = "AKIA" + "IOSFODNN7EXAMPLE"
+	AWSSecret     = "wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCYEXAMPLEKEY"
+	GitHubToken   = "ghp_" + strings.Repeat("a1B2", 9)
+	JWT           = "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0NTY3ODkwIn0." + "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
+	SlackBotToken = "xoxb-" + "123456789012-abcdefABCDEF"
+	WebhookPath   = "T00000000/B00000000/" + "XXXXXXXXXXXXXXXXXXXXXXXX"
+	PEMBody       = "MIIEowIBAAKCAQEAvX\nq7Zk9\n"
 )
 
-func pemOf(kind, body string) string {
+// PEM is a block of a kind, such as "RSA PRIVATE KEY".
+func PEM(kind, body string) string {
 	return "-----BEGIN " + kind + "-----\n" + body + "-----END " + kind + "-----"
 }
 
@@ -52,17 +53,17 @@ func Canaries() []Canary {
 		seed.WriteString("ABCDEFG2")
 	}
 	return []Canary{
-		{Name: "AWS access key in a log line", Document: "using " + awsKey + " now", Secret: awsKey},
+		{Name: "AWS access key in a log line", Document: "using " + AWSKey + " now", Secret: AWSKey},
 		{Name: "AWS temporary access key", Document: "id=" + "ASIA" + "IOSFODNN7EXAMPLE", Secret: "ASIA" + "IOSFODNN7EXAMPLE"},
-		{Name: "AWS secret key in a profile", Document: "[default]\naws_secret_access_key = " + awsSecret, Secret: awsSecret},
+		{Name: "AWS secret key in a profile", Document: "[default]\naws_secret_access_key = " + AWSSecret, Secret: AWSSecret},
 		{Name: "AWS session token in the environment", Document: "AWS_SESSION_TOKEN=IQoJb3JpZ2luX2VjEXAMPLE", Secret: "IQoJb3JpZ2luX2VjEXAMPLE"},
-		{Name: "GitHub classic token", Document: "git clone https://x-access-token:" + githubPAT + "@github.com/a/b", Secret: githubPAT},
+		{Name: "GitHub classic token", Document: "git clone https://x-access-token:" + GitHubToken + "@github.com/a/b", Secret: GitHubToken},
 		{Name: "GitHub fine-grained token", Document: "token github_pat_" + strings.Repeat("A1b2c3", 10), Secret: strings.Repeat("A1b2c3", 10)},
 		{Name: "GitHub app token", Document: "auth ghs_" + strings.Repeat("Zy9x", 9), Secret: strings.Repeat("Zy9x", 9)},
 		{Name: "GitLab token", Document: "PRIVATE-TOKEN: glpat-" + "abcdefghij0123456789", Secret: "abcdefghij0123456789"},
-		{Name: "Slack bot token", Document: "client " + slackBot, Secret: slackBot},
+		{Name: "Slack bot token", Document: "client " + SlackBotToken, Secret: SlackBotToken},
 		{Name: "Slack app token", Document: "xapp-1-" + "A0123456789-1234-abcdef", Secret: "A0123456789-1234-abcdef"},
-		{Name: "Slack webhook", Document: "POST https://hooks.slack.com/services/" + hook, Secret: hook},
+		{Name: "Slack webhook", Document: "POST https://hooks.slack.com/services/" + WebhookPath, Secret: WebhookPath},
 		{Name: "Stripe secret key", Document: "stripe sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc", Secret: "4eC39HqLyjWDarjtT1zdp7dc"},
 		{Name: "Stripe restricted key", Document: "stripe rk_live_" + "9aD39HqLyjWDarjtT1zdp7dc", Secret: "9aD39HqLyjWDarjtT1zdp7dc"},
 		{Name: "Stripe webhook secret", Document: "whsec_" + "5fD39HqLyjWDarjtT1zdp7dc", Secret: "5fD39HqLyjWDarjtT1zdp7dc"},
@@ -79,11 +80,11 @@ func Canaries() []Canary {
 		{Name: "Discord webhook", Document: "https://discord.com/api/webhooks/123456789012345678/" + strings.Repeat("aBcD-9_e", 8), Secret: strings.Repeat("aBcD-9_e", 8)},
 		{Name: "Sentry DSN", Document: "dsn https://" + strings.Repeat("0a1b", 8) + "@o1.ingest.sentry.io/2", Secret: strings.Repeat("0a1b", 8)},
 		{Name: "age key", Document: "AGE-SECRET-KEY-1" + strings.Repeat("QPZRY9X8GF", 5) + "2TVDW0S3", Secret: strings.Repeat("QPZRY9X8GF", 5)},
-		{Name: "JWT in a query", Document: "GET /ws?jwt=" + jwt, Secret: strings.Split(jwt, ".")[2]},
-		{Name: "JWT in a log", Document: "claims of " + jwt + " expired", Secret: strings.Split(jwt, ".")[1]},
-		{Name: "private key", Document: pemOf("RSA PRIVATE KEY", pemBody), Secret: "q7Zk9"},
-		{Name: "encrypted private key in JSON", Document: `{"pem":` + quoted(pemOf("ENCRYPTED PRIVATE KEY", pemBody)) + `}`, Secret: "q7Zk9", MediaType: "application/json"},
-		{Name: "private key in base64", Document: "data " + b64(pemOf("EC PRIVATE KEY", pemBody)), Secret: b64(pemOf("EC PRIVATE KEY", pemBody))[20:]},
+		{Name: "JWT in a query", Document: "GET /ws?jwt=" + JWT, Secret: strings.Split(JWT, ".")[2]},
+		{Name: "JWT in a log", Document: "claims of " + JWT + " expired", Secret: strings.Split(JWT, ".")[1]},
+		{Name: "private key", Document: PEM("RSA PRIVATE KEY", PEMBody), Secret: "q7Zk9"},
+		{Name: "encrypted private key in JSON", Document: `{"pem":` + quoted(PEM("ENCRYPTED PRIVATE KEY", PEMBody)) + `}`, Secret: "q7Zk9", MediaType: "application/json"},
+		{Name: "private key in base64", Document: "data " + b64(PEM("EC PRIVATE KEY", PEMBody)), Secret: b64(PEM("EC PRIVATE KEY", PEMBody))[20:]},
 		{Name: "PuTTY private key", Document: "PuTTY-User-Key-File-2: ssh-rsa\nEncryption: none\nPrivate-Lines: 2\nAAAAgQC7Zk9q\nBBBBgQC7Zk9q\nPrivate-MAC: 0123", Secret: "AAAAgQC7Zk9q"},
 		{Name: "bearer header in a transcript", Document: "> Authorization: Bearer " + word + ".x1", Secret: word},
 		{Name: "basic header", Document: "authorization: Basic " + b64("shop:"+word), Secret: b64("shop:" + word)},
@@ -98,8 +99,8 @@ func Canaries() []Canary {
 		{Name: "ADO connection string", Document: "Server=db;User Id=shop;Pwd=" + word + ";Encrypt=true", Secret: word},
 		{Name: "JDBC parameters", Document: "jdbc:postgresql://db/orders?user=shop&password=" + word + "&ssl=true", Secret: word},
 		{Name: "libpq words", Document: "host=db user=shop password=" + word + " dbname=orders", Secret: word},
-		{Name: "Azure storage", Document: "AccountName=shop;AccountKey=" + awsSecret + "==;EndpointSuffix=core", Secret: awsSecret},
-		{Name: "Azure SAS", Document: "https://shop.blob.core.windows.net/x?sv=2022&sig=" + url.QueryEscape(awsSecret), Secret: url.QueryEscape(awsSecret)},
+		{Name: "Azure storage", Document: "AccountName=shop;AccountKey=" + AWSSecret + "==;EndpointSuffix=core", Secret: AWSSecret},
+		{Name: "Azure SAS", Document: "https://shop.blob.core.windows.net/x?sv=2022&sig=" + url.QueryEscape(AWSSecret), Secret: url.QueryEscape(AWSSecret)},
 		{Name: "presigned S3 URL", Document: "https://s3/x?X-Amz-Signature=" + strings.Repeat("0a1b", 16), Secret: strings.Repeat("0a1b", 16)},
 		{Name: "environment assignment", Document: "DB_PASSWORD=" + word, Secret: word},
 		{Name: "exported assignment in quotes", Document: "export API_TOKEN='" + word + " two'", Secret: word},
@@ -131,7 +132,7 @@ func Canaries() []Canary {
 		{Name: "Databricks token", Document: "dapi" + strings.Repeat("0c1d", 8), Secret: strings.Repeat("0c1d", 8)},
 		{Name: "curl user", Document: "curl -u shop:" + word + " https://shop", Secret: word},
 		{Name: "netrc", Document: "machine git login shop password " + word, Secret: word},
-		{Name: "random value under a vague name", Document: "signing: key=" + awsSecret, Secret: awsSecret},
+		{Name: "random value under a vague name", Document: "signing: key=" + AWSSecret, Secret: AWSSecret},
 		{Name: "prose", Document: "the password is hunter2hunter2.", Secret: "hunter2hunter2"},
 		{Name: "Go struct", Document: "config {User:shop Password:" + word + " Port:1}", Secret: word},
 		{Name: "TOML", Document: "[db]\napi_key = \"" + word + "\"\n", Secret: word},
