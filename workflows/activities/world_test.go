@@ -65,6 +65,7 @@ type world struct {
 	changes  map[string][]incident.Change
 	docs     map[string][]driver.Evidence
 	series   func(query string, from, until time.Time, step time.Duration) ([]incident.Series, error)
+	count    func(query string) (int64, error)
 	pages    []incident.Page
 	noSystem bool
 	// preflight, if set, is what every driver finds.
@@ -324,6 +325,17 @@ func (s systems) Collector(kind, system string) (driver.Collector, error) {
 
 func (s systems) Probe(system string) (driver.Probe, error) {
 	return probe(s), s.find("probe", "probe", system)
+}
+
+func (s systems) Counter(system string) (driver.Counter, error) {
+	return counter(s), s.find("counter", "counter", system)
+}
+
+type counter struct{ w *world }
+
+func (c counter) Count(ctx context.Context, query string) (n int64, err error) {
+	err = c.w.call(ctx, "count", func() error { n, err = c.w.count(query); return err })
+	return n, err
 }
 
 type inverse struct{ w *world }
