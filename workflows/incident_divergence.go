@@ -31,7 +31,7 @@ func (r *incidentRun) stayOpen(ctx workflow.Context) bool {
 		text += fmt.Sprintf(", and %d more", more)
 	}
 	r.event(ctx, incident.EventPhaseChange, workflow.Now(ctx), "", text, nil)
-	r.note("The incident was resolved at its source, and data still diverges: " + left[0].Name + ". Repair it, then close the incident by hand.")
+	r.note(incident.NoteDiverging + left[0].Name + ". Repair it, then close the incident by hand.")
 	r.changed()
 	return true
 }

@@ -95,12 +95,12 @@ func (c *session) one(ctx context.Context, sql string) (int64, error) {
 		return 0, fmt.Errorf("%w: %s", driver.ErrInvalid, fmt.Sprintf(format, args...))
 	}
 	switch {
+	case len(got.Rows) == 0: // Its columns are not known then.
+		return wrong("the query yields no row, and one is needed: count rows, with count(*)")
 	case len(got.FieldDescriptions) != 1:
 		return wrong("the query yields %d columns, and one is needed", len(got.FieldDescriptions))
 	case !slices.Contains(wholeTypes, got.FieldDescriptions[0].DataTypeOID):
 		return wrong("the query yields no whole number: count rows, with count(*)")
-	case len(got.Rows) == 0:
-		return wrong("the query yields no row, and one is needed: count rows, with count(*)")
 	case len(got.Rows) > 1:
 		return wrong("the query yields more than one row, and one is needed: count rows, with count(*)")
 	case got.Rows[0][0] == nil:

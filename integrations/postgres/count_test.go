@@ -13,18 +13,18 @@ import (
 	realpg "github.com/backout/backout/test/postgres"
 )
 
-// shop is a real schema with orders, and a counter of a role that may read it and no
+// reader is a real schema with orders, and a counter of a role that may read it and no
 // more.
-type shop struct {
+type reader struct {
 	schema, role string
 	counter      driver.Counter
 	admin        func(statements string)
 }
 
-func newShop(t *testing.T) *shop {
+func newReader(t *testing.T) *reader {
 	t.Helper()
 	server := realpg.Require(t)
-	s := &shop{schema: realpg.Name("count"), role: realpg.Name("reader")}
+	s := &reader{schema: realpg.Name("count"), role: realpg.Name("reader")}
 	conn := server.Connect(t, "postgres")
 	s.admin = func(statements string) {
 		_, err := conn.PgConn().Exec(t.Context(), statements).ReadAll()
@@ -50,7 +50,7 @@ func newShop(t *testing.T) *shop {
 	return s
 }
 
-func (s *shop) count(t *testing.T, sql string) (int64, error) {
+func (s *reader) count(t *testing.T, sql string) (int64, error) {
 	t.Helper()
 	return s.counter.Count(t.Context(), fmt.Sprintf(sql, s.schema))
 }
@@ -59,7 +59,7 @@ func (s *shop) count(t *testing.T, sql string) (int64, error) {
 // repair it.
 func TestCountFollowsTheRepair(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newReader(t)
 	const unpaid = "SELECT count(*) FROM %s.orders WHERE NOT paid -- without a payment"
 	n, err := s.count(t, unpaid)
 	require.NoError(t, err)
@@ -78,7 +78,7 @@ func TestCountFollowsTheRepair(t *testing.T) {
 // what writes, waits or acts. None is a number, and nothing has changed.
 func TestCountTakesNothingForACount(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newReader(t)
 	for _, test := range []struct {
 		name, sql, want string
 		is              error
@@ -126,7 +126,7 @@ func TestCountTakesNothingForACount(t *testing.T) {
 // diverge. Counting the others would look as if they had been repaired.
 func TestCountRefusesWhatIsHidden(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
+	s := newReader(t)
 	s.admin(fmt.Sprintf("ALTER TABLE %[1]s.orders ENABLE ROW LEVEL SECURITY; CREATE POLICY paid ON %[1]s.orders FOR SELECT TO %[2]s USING (paid)", s.schema, s.role))
 	n, err := s.count(t, "SELECT count(*) FROM %s.orders WHERE NOT paid")
 	require.ErrorIs(t, err, driver.ErrDenied)

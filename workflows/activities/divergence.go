@@ -20,6 +20,9 @@ const (
 	maxCounting = 2
 	// countStep is the resolution of a query at one moment, which has one sample.
 	countStep = time.Second
+	// maxUncounted is the longest reason why something was not counted, in runes: it is
+	// kept with every look.
+	maxUncounted = 200
 	// maxCountsTold is how many counts are in the line about a manifest.
 	maxCountsTold = 5
 )
@@ -45,7 +48,7 @@ func (a *Activities) countData(ctx context.Context, service string, checks []inc
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
-			counts[i].At, counts[i].Missing = a.Now().UTC(), said(errUncounted)
+			counts[i].At, counts[i].Missing = a.Now().UTC(), errUncounted.Error()
 			continue
 		}
 		wg.Go(func() {
@@ -53,7 +56,7 @@ func (a *Activities) countData(ctx context.Context, service string, checks []inc
 			n, err := a.countWithin(ctx, c)
 			counts[i].At = a.Now().UTC()
 			if err != nil {
-				counts[i].Missing = said(err)
+				counts[i].Missing = uncounted(err)
 				return
 			}
 			counts[i].Count = &n
@@ -64,6 +67,15 @@ func (a *Activities) countData(ctx context.Context, service string, checks []inc
 		meter.Diverges(service, checks, counts)
 	}
 	return counts
+}
+
+// uncounted is why something was not counted: without secrets, and short.
+func uncounted(err error) string {
+	text := said(err)
+	if r := []rune(text); len(r) > maxUncounted {
+		return string(r[:maxUncounted-1]) + "…"
+	}
+	return text
 }
 
 // countWithin gives up on a check that does not stop when its time is over, and

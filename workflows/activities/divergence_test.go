@@ -182,6 +182,13 @@ func TestNobodyCountsWithoutDataChecks(t *testing.T) {
 	require.NotContains(t, w.calls, "count")
 }
 
+// TestAReasonStaysShort is an error of a driver that says too much.
+func TestAReasonStaysShort(t *testing.T) {
+	t.Parallel()
+	_, a, p := dataWorld(t, func(string) (int64, error) { return 0, errors.New(strings.Repeat("ö", 5000)) }, sample(0))
+	require.Len(t, []rune(look(t, a, p, nil, nil).Data[0].Missing), 200)
+}
+
 // TestTheLineOfAManifestStaysShort counts more than a line can hold.
 func TestTheLineOfAManifestStaysShort(t *testing.T) {
 	t.Parallel()

@@ -59,6 +59,10 @@ func (r RecoveryResult) Diverging() []DataResult {
 	return out
 }
 
+// NoteDiverging begins the note that an incident stays open because of its data. The name
+// of a data check and what to do follow it.
+const NoteDiverging = "The incident was resolved at its source, and data still diverges: "
+
 // DataAlone reports whether every SLI is well and only data keeps the verdict from
 // being VerdictRecovered.
 func (r RecoveryResult) DataAlone() bool {

@@ -14,6 +14,10 @@ import (
 // Backout's own. A verdict never rests on an older count.
 const CountEvery = 30 * time.Second
 
+// maxTold is how many data checks of one kind are in the reason of a verdict, which is
+// kept with every look. It is Backout's own.
+const maxTold = 3
+
 // maxCount is the highest number that a float64 counts up to one by one.
 const maxCount = 1 << 53
 
@@ -138,7 +142,7 @@ func judgeCount(c incident.DataCheck, before, after []incident.DataCount, at tim
 		}
 	}
 	if r.After == nil {
-		r.Reason = fmt.Sprintf("It could not be counted: %s.", strings.TrimSuffix(r.Missing, "."))
+		r.Reason = "It could not be counted."
 		return r
 	}
 	r.Reason = capital(stillDiverging(r)) + "."
@@ -178,13 +182,13 @@ func joined(res incident.RecoveryResult, above, blind []string) (incident.Verdic
 	var found []string
 	if len(above) > 0 {
 		verdict = incident.VerdictNotRecovered
-		found = append(found, strings.Join(above, "; "))
+		found = append(found, listed(above))
 	}
 	if len(blind) > 0 {
 		if verdict == incident.VerdictRecovered {
 			verdict = incident.VerdictUnknown
 		}
-		found = append(found, "what diverges is not known of "+strings.Join(blind, "; "))
+		found = append(found, "what diverges is not known of "+listed(blind))
 	}
 	if rank(res.Verdict) > rank(verdict) {
 		verdict = res.Verdict
@@ -202,6 +206,14 @@ func joined(res incident.RecoveryResult, above, blind []string) (incident.Verdic
 	default:
 		return verdict, fmt.Sprintf("%s. %s", capital(data), res.Reason)
 	}
+}
+
+// listed joins what is told, and counts the rest.
+func listed(parts []string) string {
+	if more := len(parts) - maxTold; more > 0 {
+		return fmt.Sprintf("%s; and %d more", strings.Join(parts[:maxTold], "; "), more)
+	}
+	return strings.Join(parts, "; ")
 }
 
 func capital(s string) string {

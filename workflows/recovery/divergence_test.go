@@ -1,6 +1,7 @@
 package recovery_test
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -130,6 +131,22 @@ func TestDataJoinsTheVerdict(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTheReasonStaysShort has as many data checks as a runbook can have.
+func TestTheReasonStaysShort(t *testing.T) {
+	t.Parallel()
+	var checks []incident.DataCheck
+	var above, blind []incident.DataCount
+	for i := range 10 {
+		name := fmt.Sprintf("check %d", i)
+		checks, above, blind = append(checks, check(name, 0)), append(above, counted(name, 1)), append(blind, uncounted(name, "away"))
+	}
+	got := recovery.WithData(checks, sliVerdict(incident.VerdictRecovered), nil, above)
+	require.Contains(t, got.Reason, "check 2 (not counted before the rollback, at most 0 wanted); and 7 more. Going back")
+	require.Len(t, got.Diverging(), 10, "each has its own result")
+	got = recovery.WithData(checks, sliVerdict(incident.VerdictRecovered), nil, blind)
+	require.Equal(t, "The SLIs are well, but what diverges is not known of check 0: away; check 1: away; check 2: away; and 7 more.", got.Reason)
 }
 
 // TestTheWorstOfSLIsAndDataDecides tries all pairs: no count makes a verdict better.
