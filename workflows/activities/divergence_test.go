@@ -1,11 +1,13 @@
 package activities_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -225,4 +227,29 @@ func TestCountsAreMetered(t *testing.T) {
 	first := look(t, a, p, nil, nil)
 	look(t, a, p, nil, first.Data)
 	require.Equal(t, []string{"checkout: orders without a payment: 37 of 0", "checkout: stuck messages: unknown of 5"}, meter.told, "once for each count")
+}
+
+// asleep is systems whose databases do not stop when they are told to.
+type asleep struct{ systems }
+
+func (asleep) Counter(string) (driver.Counter, error) { return asleep{}, nil }
+
+func (asleep) Count(context.Context, string) (int64, error) {
+	<-time.After(time.Hour)
+	return 0, nil
+}
+
+// TestACountThatDoesNotEndHoldsNothingUp is a database that hangs.
+func TestACountThatDoesNotEndHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	w, a, p := dataWorld(t, nil, sample(0))
+	a.Systems = asleep{systems{w}}
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		got := look(t, a, p, nil, nil)
+		require.Equal(t, 12*time.Second, time.Since(began))
+		require.Equal(t, incident.VerdictUnknown, got.Verdict)
+		require.Equal(t, "it was not counted in time, which is 12s at most", got.Data[0].Missing)
+		require.NotNil(t, got.Data[1].After, "the others are counted")
+	})
 }
