@@ -70,6 +70,7 @@ type evidenceDoc struct {
 
 type recoveryDoc struct {
 	SLIs           []sliDoc      `yaml:"slis,required"`
+	Data           []dataDoc     `yaml:"data"`
 	Warmup         time.Duration `yaml:"warmup"`
 	Short          time.Duration `yaml:"short"`
 	Long           time.Duration `yaml:"long"`
@@ -78,6 +79,14 @@ type recoveryDoc struct {
 	BaselineGap    time.Duration `yaml:"baseline_gap"`
 	Hold           time.Duration `yaml:"hold"`
 	Deadline       time.Duration `yaml:"deadline"`
+}
+
+type dataDoc struct {
+	Name   string `yaml:"name,required"`
+	System string `yaml:"system,required"`
+	SQL    string `yaml:"sql"`
+	PromQL string `yaml:"promql"`
+	AtMost int    `yaml:"at_most"`
 }
 
 type sliDoc struct {

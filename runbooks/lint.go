@@ -45,6 +45,9 @@ const (
 	RuleNoInverse          = "no-inverse"
 	RuleNoInverseButUndone = "no-inverse-but-undone"
 	RuleNeverOffered       = "never-offered"
+	RuleUnknownSystem      = "unknown-system"
+	RuleBadSQL             = "bad-sql"
+	RuleCountHidesSilence  = "count-hides-silence"
 )
 
 // Finding is one thing that lint found.
@@ -69,8 +72,8 @@ type KindInfo struct {
 	Reversible bool
 }
 
-// LintInput is what lint looks at beside the runbooks. A nil list or catalogue
-// means that it is not known, and that nothing is checked against it.
+// LintInput is what lint looks at beside the runbooks. A nil list, map or
+// catalogue means that it is not known, and that nothing is checked against it.
 type LintInput struct {
 	Catalogue  *Catalogue
 	Kinds      []KindInfo
@@ -83,6 +86,11 @@ type LintInput struct {
 	CheckParams func(e incident.EvidenceSpec) (param string, err error)
 	// CheckQuery reports what is wrong with a PromQL expression.
 	CheckQuery func(query string) error
+	// CheckSQL reports what keeps SQL from being a count that a database may be asked
+	// for.
+	CheckSQL func(query string) error
+	// Systems are the types of the configured systems by their names.
+	Systems map[string]string
 }
 
 // Lint checks runbooks against each other and against the world (REQUIREMENTS
@@ -153,6 +161,9 @@ func (l *linter) runbook() {
 	}
 	for i, s := range r.Recovery.SLIs {
 		l.sli(fmt.Sprintf("recovery.slis[%d]", i), s)
+	}
+	for i, d := range r.Recovery.Data {
+		l.data(fmt.Sprintf("recovery.data[%d]", i), d)
 	}
 }
 

@@ -330,6 +330,7 @@ func (p *runbookParser) recovery(in recoveryDoc) incident.RecoverySpec {
 		seen[s.Name] = true
 		spec.SLIs = append(spec.SLIs, p.sli(path, s, spec))
 	}
+	spec.Data = p.data(in.Data)
 	return spec
 }
 

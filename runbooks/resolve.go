@@ -72,6 +72,11 @@ func (r *Runbook) For(service string) (Runbook, error) {
 		out.Recovery.SLIs[i].Bad = fill(out.Recovery.SLIs[i].Bad)
 		out.Recovery.SLIs[i].Total = fill(out.Recovery.SLIs[i].Total)
 	}
+	out.Recovery.Data = slices.Clone(r.Recovery.Data)
+	for i := range out.Recovery.Data {
+		d := &out.Recovery.Data[i]
+		d.SQL, d.PromQL = fill(d.SQL), fill(d.PromQL)
+	}
 	return out, nil
 }
 

@@ -116,6 +116,7 @@ func (r *incidentRun) obey(ctx workflow.Context, q incident.CommandRequest, who 
 		}
 		r.takeBack(ctx, named(by)+" closed the incident", "")
 		r.state.SourceKind, r.state.SourceAt = incident.PageResolved, workflow.Now(ctx).UTC()
+		r.state.ByHand = true
 		r.wanted.conclude = true
 		return yes("the incident is being closed")
 	default:

@@ -7,7 +7,8 @@ import (
 	"github.com/backout/backout/workflows/incident"
 )
 
-// conclude ends the incident if it is over at its source too, and writes the
+// conclude ends the incident if it is over at its source too, and no data is known to
+// diverge unless somebody closed it here, and writes the
 // postmortem beside the main loop: a tracker that is away holds nothing up.
 func (r *incidentRun) conclude(ctx workflow.Context) {
 	// An answer that is being judged may start a rollback, and then the end
@@ -19,7 +20,7 @@ func (r *incidentRun) conclude(ctx workflow.Context) {
 		return
 	}
 	v := r.view()
-	if r.state.SourceKind == incident.PageResolved {
+	if r.state.SourceKind == incident.PageResolved && !r.stayOpen(ctx) {
 		v.ClosedAt = workflow.Now(ctx).UTC()
 		v.Waiting = ""
 		r.takeBack(ctx, "the incident is over", "")

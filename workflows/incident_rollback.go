@@ -166,11 +166,7 @@ func (r *incidentRun) afterRollback(ctx workflow.Context, end incident.RollbackV
 		why := ending(end)
 		r.event(ctx, incident.EventPhaseChange, workflow.Now(ctx), "", "stuck after a rollback: "+why, nil)
 		r.setPhase(ctx, incident.PhaseStuck)
-		reason := "the rollback did not bring the service back: " + why
-		if recovered {
-			reason = "the service recovered, and the rollback is not whole: " + why
-		}
-		r.escalate(ctx, "ended "+end.ID, reason)
+		r.escalate(ctx, "ended "+end.ID, stuckReason(end, why))
 		r.wanted.collect = true
 	}
 }

@@ -187,6 +187,7 @@ func (r *incidentRun) takeStatus(p incident.Page) {
 		}
 	case incident.PageTriggered, incident.PageReopened, incident.PageReconciled:
 		r.state.SourceKind = p.Kind
+		r.state.ByHand = false
 		if was == incident.PageResolved || (r.view().Phase == incident.PhaseRecovered && p.Kind == incident.PageReopened) {
 			r.wanted.conclude, r.wanted.finish = false, false
 			r.view().ClosedAt = time.Time{}

@@ -21,7 +21,7 @@ const (
 	maxReports  = 90
 )
 
-// judge looks at the SLIs until the verdict has held, or the deadline is over.
+// judge looks at the SLIs and data checks until the verdict has held, or the deadline is over.
 func (r *rollback) judge(ctx workflow.Context) {
 	var plan activities.RecoveryPlan
 	if err := workflow.ExecuteActivity(replanOptions(ctx), act.RecoveryPlan, r.in.Option.Plan).Get(ctx, &plan); err != nil {
@@ -73,9 +73,16 @@ func (r *rollback) pause(ctx workflow.Context, d time.Duration) {
 
 func (r *rollback) measure(ctx workflow.Context) incident.RecoveryResult {
 	var res incident.RecoveryResult
-	err := workflow.ExecuteActivity(measureOptions(ctx), act.MeasureRecovery, activities.MeasureInput{
+	in := activities.MeasureInput{
 		Plan: r.in.Option.Plan, OnsetAt: r.in.OnsetAt, ChangedAt: r.in.ChangedAt, StartedAt: r.view.StartedAt, ActionsDoneAt: r.view.ActionsDoneAt,
-	}).Get(ctx, &res)
+	}
+	if r.view.Before != nil {
+		in.Before = r.view.Before.Counts
+	}
+	if r.view.Recovery != nil {
+		in.Last = r.view.Recovery.Data
+	}
+	err := workflow.ExecuteActivity(measureOptions(ctx), act.MeasureRecovery, in).Get(ctx, &res)
 	if err != nil {
 		return r.unknown(ctx, "recovery could not be measured: "+plain(err))
 	}
@@ -83,7 +90,12 @@ func (r *rollback) measure(ctx workflow.Context) incident.RecoveryResult {
 }
 
 func (r *rollback) unknown(ctx workflow.Context, reason string) incident.RecoveryResult {
-	return incident.RecoveryResult{Verdict: incident.VerdictUnknown, Reason: truncate(reason, maxEventText), At: workflow.Now(ctx)}
+	res := incident.RecoveryResult{Verdict: incident.VerdictUnknown, Reason: truncate(reason, maxEventText), At: workflow.Now(ctx)}
+	if r.view.Recovery != nil {
+		// What was counted last is still what people have to repair.
+		res.Data = r.view.Recovery.Data
+	}
+	return res
 }
 
 func (r *rollback) verdict(ctx workflow.Context, res incident.RecoveryResult) {

@@ -69,6 +69,8 @@ type world struct {
 	replan    func(activities.ReplanInput) (activities.ReplanResult, error)
 	execute   func(activities.ExecuteInput) (incident.ActionView, error)
 	measure   func(n int, at time.Time) incident.RecoveryResult
+	// judge is measure with what was asked for.
+	judge func(n int, in activities.MeasureInput) incident.RecoveryResult
 	// drawn and shared are the charts that were asked for.
 	drawn  []activities.ChartInput
 	shared []activities.ShareChartInput
@@ -299,10 +301,13 @@ func newWorld(t *testing.T) *world {
 		}
 		return activities.RecoveryPlan{Warmup: 10 * time.Second, Every: 5 * time.Second, Long: time.Minute, Hold: 30 * time.Second, Deadline: 5 * time.Minute}, nil
 	})
-	on(a.MeasureRecovery, func(context.Context, activities.MeasureInput) (incident.RecoveryResult, error) {
+	on(a.MeasureRecovery, func(_ context.Context, in activities.MeasureInput) (incident.RecoveryResult, error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.measured++
+		if w.judge != nil {
+			return w.judge(w.measured, in), nil
+		}
 		if w.measure != nil {
 			return w.measure(w.measured, w.env.Now()), nil
 		}

@@ -118,6 +118,9 @@ func headline(v incident.View) string {
 		if last != nil && last.Reason != "" {
 			return "Stuck: " + Plain(last.Reason, maxLine)
 		}
+		if dataAlone(last) {
+			return "Stuck: the service is well, and its data has to be looked at"
+		}
 		return "Stuck: a person has to decide what next"
 	case incident.PhaseClosed:
 		if last != nil && last.Recovery != nil && last.Recovery.Verdict == incident.VerdictRecovered {

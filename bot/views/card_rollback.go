@@ -223,6 +223,7 @@ func verdict(v incident.View) slack.Block {
 		r.text(". " + Plain(res.Reason, maxLine))
 	}
 	chartLine(r, rb.Chart)
+	dataLines(r, res.Data)
 	for i, s := range res.SLIs {
 		if i == maxTargetsShown {
 			r.text(fmt.Sprintf("\n… and %d more SLIs", len(res.SLIs)-i))

@@ -35,6 +35,7 @@ var consolePage = template.Must(template.New("console").Funcs(template.FuncMap{
 	"rollback":  rollbackHeadline,
 	"verdict":   verdictWords,
 	"sli":       sliLine,
+	"data":      dataLine,
 	"stepup":    needsStepUp,
 	"held":      func(v incident.View) bool { return held(v) != nil },
 	"awaited":   awaited,

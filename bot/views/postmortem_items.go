@@ -68,7 +68,7 @@ func classOf(kind string) string {
 	switch kind {
 	case kindCause, kindOtherCause:
 		return classPrevent
-	case kindSource, kindInverse, kindBlocked, kindFailed, kindLeft, kindSlowRollback, kindSlowRecovery:
+	case kindSource, kindInverse, kindBlocked, kindFailed, kindLeft, kindData, kindBlindData, kindSlowRollback, kindSlowRecovery:
 		return classMitigate
 	default:
 		return classProcess
@@ -82,7 +82,7 @@ func dueOf(v incident.View, kind string) time.Time {
 		return time.Time{}
 	}
 	switch kind {
-	case kindLeft, kindCause, kindOtherCause:
+	case kindLeft, kindData, kindBlindData, kindCause, kindOtherCause:
 		return v.PagedAt.Add(repairWithin)
 	case kindGlass:
 		return v.PagedAt.Add(reviewWithin)
@@ -106,7 +106,7 @@ func taken(v incident.View, team string, add addTodo) {
 		return
 	}
 	switch {
-	case rb.Recovery.Verdict == incident.VerdictNotRecovered:
+	case rb.Recovery.Verdict == incident.VerdictNotRecovered && !dataAlone(rb):
 		add(kindOtherCause, team, "find what broke %s: taking back %s did not bring it back", service(v), Plain(rb.OptionID, maxName))
 	case s != nil && mutated(rb):
 		add(kindCause, team, "correct or revert the %s before it is released again", Plain(what(s.Change), maxLine))

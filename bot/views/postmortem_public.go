@@ -135,7 +135,10 @@ func publicAct(v incident.View) string {
 			}
 		}
 		did += " at " + rb.FirstMutationAt.UTC().Format("15:04") + " UTC"
-		if rb.Recovery != nil && rb.Recovery.Verdict == incident.VerdictNotRecovered {
+		switch {
+		case rb.Recovery != nil && len(rb.Recovery.Diverging()) > 0 && dataAlone(&rb):
+			did += ", and are still correcting what it left behind"
+		case rb.Recovery != nil && rb.Recovery.Verdict == incident.VerdictNotRecovered:
 			did += ", which was not enough"
 		}
 		return "We " + did + "."

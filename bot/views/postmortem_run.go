@@ -86,10 +86,23 @@ func (p *paper) evidence(v incident.View) {
 
 func (p *paper) slis(v incident.View) {
 	rb := v.LastRollback()
-	if rb == nil || rb.Recovery == nil || len(rb.Recovery.SLIs) == 0 {
+	if rb == nil || rb.Recovery == nil || len(rb.Recovery.SLIs)+len(rb.Recovery.Data) == 0 {
 		p.item("nothing was measured")
 		return
 	}
+	if len(rb.Recovery.SLIs) == 0 {
+		p.item("no SLI was measured")
+	} else {
+		p.measured(*rb)
+	}
+	p.data(rb.Recovery.Data)
+	p.line("")
+	p.item("%s. %s", md(verdictWords(rb.Recovery.Verdict)), md(rb.Recovery.Reason))
+	p.chart(rb.Chart)
+}
+
+// measured is the table of the SLIs.
+func (p *paper) measured(rb incident.RollbackView) {
 	p.head("SLI", "wanted", "before the change", "during", "after", "verdict")
 	for i, s := range rb.Recovery.SLIs {
 		if i == 30 {
@@ -101,9 +114,6 @@ func (p *paper) slis(v incident.View) {
 	if n := len(rb.Recovery.SLIs) - 30; n > 0 {
 		p.line(fmt.Sprintf("\n… and %d more SLIs", n))
 	}
-	p.line("")
-	p.item("%s. %s", md(verdictWords(rb.Recovery.Verdict)), md(rb.Recovery.Reason))
-	p.chart(rb.Chart)
 }
 
 func (p *paper) wontRevert(v incident.View) {
@@ -186,10 +196,14 @@ func todos(v incident.View) []todo {
 				"review the break-glass approval of plan %s (%s)", incident.ShortDigest(d.PlanDigest), Plain(d.EventID, maxName))
 		}
 	}
+	dataLeft(v, team, add)
 	if left := leftBehind(v); len(left) > 0 {
 		add(kindLeft, team, "see what the rollback left behind, and repair it: %s", Plain(listed(left, 10), maxLine))
 	}
 	for _, n := range v.Notes {
+		if strings.HasPrefix(n, incident.NoteDiverging) {
+			continue // The data that is to be repaired has an item of its own.
+		}
 		add(kindBlindSpot, "operator of Backout", "look into: %s", Plain(n, maxLine))
 	}
 	return list

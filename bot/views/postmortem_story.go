@@ -194,14 +194,15 @@ func (p *paper) trigger(v incident.View) {
 	}
 	p.item("why this one: %s", md(orElse(s.Reason, "no reason was recorded")))
 	if rb := v.LastRollback(); rb != nil && rb.Recovery != nil {
-		switch rb.Recovery.Verdict {
-		case incident.VerdictRecovered:
+		switch {
+		case dataAlone(rb):
+			p.item("taking it back brought the service back, which fits; what it left in data is another matter")
+		case rb.Recovery.Verdict == incident.VerdictRecovered:
 			p.item("taking it back brought the service back, which fits")
-		case incident.VerdictNotRecovered:
+		case rb.Recovery.Verdict == incident.VerdictNotRecovered:
 			p.item("**taking back %s did not bring the service back**: look for another trigger", mdName(rb.OptionID))
-		case incident.VerdictUnknown:
+		case rb.Recovery.Verdict == incident.VerdictUnknown:
 			p.item("whether taking it back helped could not be measured")
-		default:
 		}
 	}
 	p.ask("Was it the trigger? If not, what was?")

@@ -7,7 +7,7 @@
 // integrations/drivertest can be killed at any moment and tried again.
 //
 // A vendor is a folder under integrations: it registers a system type (how to
-// connect) once and each kind of inverse, change source, collector, probe and
-// recorder in a file of its own, from init. A vendor imports this package and
+// connect) once and each kind of inverse, change source, collector, probe, counter
+// and recorder in a file of its own, from init. A vendor imports this package and
 // workflows/incident, and never another vendor.
 package driver

@@ -155,13 +155,13 @@ func Known() (inverse, source, collector, probe []string) {
 		slices.Sorted(maps.Keys(collectors)), slices.Sorted(maps.Keys(probes))
 }
 
-// SystemOf is the type of system that an inverse, change source, collector or probe
-// lives in; empty for a name that is not registered.
+// SystemOf is the type of system that an inverse, change source, collector, probe or
+// counter lives in; empty for a name that is not registered.
 func SystemOf(kind string) string {
 	if k, ok := inverses[kind]; ok {
 		return k.desc.System
 	}
-	return cmp.Or(sources[kind].system, collectors[kind].system, probes[kind].system)
+	return cmp.Or(sources[kind].system, collectors[kind].system, probes[kind].system, counters[kind].system)
 }
 
 // Recorded lists the kinds of inverse whose states a recorder keeps, sorted.

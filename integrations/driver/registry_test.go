@@ -44,6 +44,7 @@ type (
 	plantCollector struct{ driver.Collector }
 	plantProbe     struct{ driver.Probe }
 	plantRecorder  struct{ driver.Recorder }
+	plantCounter   struct{ driver.Counter }
 )
 
 func init() {
@@ -70,6 +71,7 @@ func init() {
 	})
 	driver.RegisterProbe("plant.gauge", "plant", func(*plant) driver.Probe { return plantProbe{} })
 	driver.RegisterRecorder("plant.prune", "plant", func(*plant) driver.Recorder { return plantRecorder{} })
+	driver.RegisterCounter("plant.tally", "plant", func(*plant) driver.Counter { return plantCounter{} })
 }
 
 func TestRegisterPanicsOnDuplicatesAndEmptyNames(t *testing.T) {
@@ -94,6 +96,9 @@ func TestRegisterPanicsOnDuplicatesAndEmptyNames(t *testing.T) {
 		{"recorder", func(name string) {
 			driver.RegisterRecorder(name, "plant", func(*plant) driver.Recorder { return nil })
 		}, "plant.prune"},
+		{"counter", func(name string) {
+			driver.RegisterCounter(name, "plant", func(*plant) driver.Counter { return nil })
+		}, "plant.tally"},
 		{"probe", func(name string) { driver.RegisterProbe(name, "plant", func(*plant) driver.Probe { return nil }) }, "plant.gauge"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -119,6 +124,8 @@ func TestKindsAreSorted(t *testing.T) {
 	inverses, sources, collectors, probes := driver.Known()
 	require.Equal(t, kinds, inverses)
 	require.Equal(t, []string{"plant.prune"}, driver.Recorded())
+	require.Equal(t, []string{"plant.tally"}, driver.Counters())
+	require.Equal(t, "plant", driver.SystemOf("plant.tally"))
 	require.Equal(t, []string{"desert", "plant", "plant", "plant", ""}, []string{
 		driver.SystemOf("plant.wrong"), driver.SystemOf("plant.diary"), driver.SystemOf("plant.photo"), driver.SystemOf("plant.gauge"), driver.SystemOf("plant.burn"),
 	})
@@ -148,6 +155,9 @@ func TestSet(t *testing.T) {
 	recorder, err := set.Recorder("plant.prune", "oak")
 	require.NoError(t, err)
 	require.IsType(t, plantRecorder{}, recorder)
+	counter, err := set.Counter("elm")
+	require.NoError(t, err)
+	require.IsType(t, plantCounter{}, counter)
 	require.NoError(t, set.Check("plant.prune", incident.Target{System: "oak", Path: "branch"}))
 
 	for _, test := range []struct {
@@ -162,6 +172,8 @@ func TestSet(t *testing.T) {
 		{"unknown system", func() error { _, err := set.Inverse("plant.prune", "ash"); return err }, "no such system"},
 		{"probe on an unknown system", func() error { _, err := set.Probe("ash"); return err }, "no such system"},
 		{"probe on a system without one", func() error { _, err := set.Probe("sand"); return err }, "measure nothing"},
+		{"counter on an unknown system", func() error { _, err := set.Counter("ash"); return err }, "no such system"},
+		{"counter on a system without one", func() error { _, err := set.Counter("sand"); return err }, "count nothing"},
 		{"system of another type", func() error { _, err := set.Collector("plant.photo", "sand"); return err }, `is of type "desert", want "plant"`},
 		{"check of an unknown kind", func() error { return set.Check("plant.burn", incident.Target{System: "oak"}) }, "no such kind"},
 	} {

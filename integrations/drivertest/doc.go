@@ -33,7 +33,7 @@
 //
 // Collectors that bear the name of a kind are tried by law 9. All others have laws and
 // cases of their own, a CollectorCase each: see RunCollectors. A collector without one
-// fails.
+// fails. So have counters: see RunCounters.
 //
 // It refuses to skip. Only tests import it.
 package drivertest

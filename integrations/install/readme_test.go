@@ -130,6 +130,10 @@ func besideTable(*testing.T) string {
 		r := rows[driver.SystemOf(kind)]
 		r.measures = append(r.measures, "`"+kind+"`")
 	}
+	for _, kind := range driver.Counters() {
+		r := rows[driver.SystemOf(kind)]
+		r.measures = append(r.measures, "`"+kind+"`")
+	}
 	var text strings.Builder
 	text.WriteString("| system | changes found | evidence | measures |\n|---|---|---|---|\n")
 	for _, t := range driver.SystemTypes() {

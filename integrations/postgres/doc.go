@@ -14,6 +14,9 @@
 // transaction that can not write. Its credential needs to read what is asked for, and
 // the role pg_monitor to see what others do.
 //
+// Its counter "postgres.count" counts rows for the data checks of runbooks in such a
+// transaction, and refuses where policies for rows would hide some of them.
+//
 // A change is made by one message to the server, which holds the comparison, the
 // change and the commit: no lock is ever held while the network is waited for,
 // and a message that is cut has had its whole effect or none. A connection is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/backout/backout/integrations/driver"
@@ -16,7 +17,8 @@ const evidenceLead = 30 * time.Minute
 // CaptureEvidence captures what the runbook names, redacts it, stores it by
 // digest and writes the manifest into the ledger. What could not be had is in
 // the manifest with the reason. After a rollback the manifest also holds the
-// differences from what was captured before it. It fails only when nothing can
+// differences from what was captured before it; before a rollback it holds the counts
+// of the runbook's data checks, of which the judge makes those after it. It fails only when nothing can
 // be recorded.
 //
 // Killed at any moment and tried again, it captures again: until the manifest is
@@ -36,7 +38,12 @@ func (a *Activities) CaptureEvidence(ctx context.Context, in EvidenceInput) (inc
 	if err != nil {
 		return m, asActivityError(err)
 	}
+	var counting sync.WaitGroup
+	if in.Phase == incident.EvidenceBefore {
+		counting.Go(func() { m.Counts = a.countData(ctx, in.Plan.Service, concrete.Recovery.Data) })
+	}
 	m.Items = a.capture(ctx, concrete.Evidence, in)
+	counting.Wait()
 	if err := ctx.Err(); err != nil {
 		return m, asActivityError(fmt.Errorf("capture evidence: %w", err))
 	}

@@ -30,8 +30,9 @@ func (a *Activities) recoverySpec(plan incident.Plan) (incident.RecoverySpec, er
 	return concrete.Recovery, nil
 }
 
-// MeasureRecovery looks at the SLIs once and judges. A Prometheus that does
-// not answer makes its SLI unknown; it is never an error and never recovered.
+// MeasureRecovery looks at the SLIs and the data checks once and judges. A system that
+// does not answer makes its SLI or check unknown; it is never an error and never
+// recovered. Data is counted again only when the counts of the last look are old.
 func (a *Activities) MeasureRecovery(ctx context.Context, in MeasureInput) (incident.RecoveryResult, error) {
 	defer beat(ctx)()
 	spec, err := a.recoverySpec(in.Plan)
@@ -54,8 +55,17 @@ func (a *Activities) MeasureRecovery(ctx context.Context, in MeasureInput) (inci
 			}
 		})
 	}
+	var counts []incident.DataCount
+	if len(spec.Data) > 0 {
+		wg.Go(func() {
+			if counts = recovery.Fresh(spec.Data, in.Last, in.ActionsDoneAt, times.Now); counts == nil {
+				counts = a.countData(ctx, in.Plan.Service, spec.Data)
+			}
+		})
+	}
 	wg.Wait()
-	return recovery.Judge(spec, recovery.Input{Times: times, SLIs: measured}), nil
+	res := recovery.Judge(spec, recovery.Input{Times: times, SLIs: measured})
+	return recovery.WithData(spec.Data, res, in.Before, counts), nil
 }
 
 // ask sends one query for every window.

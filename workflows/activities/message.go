@@ -171,6 +171,10 @@ type MeasureInput struct {
 	ChangedAt     time.Time     `json:"changed_at,omitzero"`
 	StartedAt     time.Time     `json:"started_at"`
 	ActionsDoneAt time.Time     `json:"actions_done_at"`
+	// Before is what the data checks counted before the first action, Last how the
+	// last look judged them; both empty where the runbook has none.
+	Before []incident.DataCount  `json:"before,omitempty"`
+	Last   []incident.DataResult `json:"last,omitempty"`
 }
 
 // RecoveryPlan is how a rollback waits for its verdict.

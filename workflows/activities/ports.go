@@ -117,6 +117,13 @@ type Meter interface {
 	Decided(outcome incident.Outcome, tier incident.Tier, past bool)
 }
 
+// DataMeter is a Meter that shows what still diverges. It is optional.
+type DataMeter interface {
+	// Diverges shows what was counted just now in the data of a service. A check
+	// without a count was not counted, which is not zero.
+	Diverges(service string, checks []incident.DataCheck, counts []incident.DataCount)
+}
+
 // Intake hands a page to its incident, as a webhook does.
 type Intake interface {
 	Page(ctx context.Context, p incident.Page) (incident.Result, error)
@@ -134,4 +141,5 @@ type Systems interface {
 	Source(kind, system string) (driver.ChangeSource, error)
 	Collector(kind, system string) (driver.Collector, error)
 	Probe(system string) (driver.Probe, error)
+	Counter(system string) (driver.Counter, error)
 }

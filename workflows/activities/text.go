@@ -36,6 +36,8 @@ func OptionsText(c CollectResult) string {
 }
 
 // ManifestText is the line of captured evidence.
+//
+// The counts of data checks follow, as long as the line can hold them.
 func ManifestText(m incident.Manifest) string {
 	missing := 0
 	for _, i := range m.Items {
@@ -46,6 +48,16 @@ func ManifestText(m incident.Manifest) string {
 	s := fmt.Sprintf("evidence %s: %d items, manifest %s", m.Phase, len(m.Items)-missing, incident.ShortDigest(m.Digest))
 	if missing > 0 {
 		s += fmt.Sprintf(", %d could not be had", missing)
+	}
+	for i, c := range m.Counts {
+		if i == maxCountsTold {
+			return s + fmt.Sprintf("; and %d more data checks", len(m.Counts)-i)
+		}
+		if c.Count == nil {
+			s += fmt.Sprintf("; not counted: %s", c.Name)
+			continue
+		}
+		s += fmt.Sprintf("; %d diverge: %s", *c.Count, c.Name)
 	}
 	return s
 }

@@ -35,6 +35,20 @@ func (s systems) Probe(system string) (driver.Probe, error) {
 	return probe(s), s.find("probe", "probe", system)
 }
 
+func (s systems) Counter(system string) (driver.Counter, error) {
+	if system != "shop-db" {
+		return nil, s.find("counter", "", system)
+	}
+	return counter(s), nil
+}
+
+type counter struct{ w *world }
+
+func (c counter) Count(ctx context.Context, query string) (n int64, err error) {
+	err = c.w.call(ctx, "count", func() error { n, err = c.w.count(query); return err })
+	return n, err
+}
+
 type inverse struct{ w *world }
 
 func (i inverse) Plan(ctx context.Context, req driver.PlanRequest) (p driver.Planned, err error) {

@@ -64,6 +64,7 @@ type world struct {
 	changes  map[string][]incident.Change
 	docs     map[string][]driver.Evidence
 	series   func(query string, from, until time.Time, step time.Duration) ([]incident.Series, error)
+	count    func(query string) (int64, error)
 	pages    []incident.Page
 	noSystem bool
 	// preflight, if set, is what every driver finds.

@@ -193,6 +193,8 @@ type IncidentState struct {
 	// its source, so that events may arrive in any order.
 	SourceKind PageKind  `json:"source_kind"`
 	SourceAt   time.Time `json:"source_at"`
+	// ByHand says that somebody closed the incident here, and not only at its source.
+	ByHand bool `json:"by_hand,omitempty"`
 	// ServiceID is the source's identifier of the service.
 	ServiceID string `json:"service_id,omitempty"`
 	// Prefix begins the IDs of the incident's events and rollbacks, and is its

@@ -66,6 +66,8 @@ type SLI struct {
 // RecoverySpec says how recovery from an incident is judged.
 type RecoverySpec struct {
 	SLIs []SLI `json:"slis"`
+	// Data are the counts of what the change left behind.
+	Data []DataCheck `json:"data,omitempty"`
 	// Warmup is how long after the last action samples do not count yet.
 	Warmup time.Duration `json:"warmup"`
 	// Short and Long are the windows in which the objective must be met.

@@ -54,11 +54,14 @@ type SLINumbers struct {
 	ErrorBound float64 `json:"error_bound"`
 }
 
-// RecoveryResult is the verdict over all SLIs of a runbook at one moment.
+// RecoveryResult is the verdict over all SLIs and data checks of a runbook at one
+// moment.
 type RecoveryResult struct {
 	Verdict Verdict     `json:"verdict"`
 	Reason  string      `json:"reason"`
 	SLIs    []SLIResult `json:"slis,omitempty"`
+	// Data is what still diverges; empty where the runbook has no data checks.
+	Data []DataResult `json:"data,omitempty"`
 	// At is when it was judged.
 	At time.Time `json:"at"`
 }
@@ -101,5 +104,7 @@ type Manifest struct {
 	Rollback string         `json:"rollback"`
 	Phase    EvidencePhase  `json:"phase"`
 	Items    []EvidenceItem `json:"items"`
-	Digest   string         `json:"digest"`
+	// Counts are those of the runbook's data checks before the rollback.
+	Counts []DataCount `json:"counts,omitempty"`
+	Digest string      `json:"digest"`
 }

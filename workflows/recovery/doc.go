@@ -18,6 +18,13 @@
 // beside a fixed threshold, mean plus three sigma and Kayenta's rule stands in
 // README.md, from the simulation of this package.
 //
+// Data checks count what going back does not take away, such as rows that a bad version
+// wrote. A count above its bound is "not recovered", because that is known and not
+// guessed, and a count that could not be made is "unknown", however well the SLIs are;
+// the reason says which of the two it is, and the SLIs keep their own results. A count
+// stands for CountEvery, so that looks every few seconds do not each ask a production
+// database.
+//
 // It is pure: it sends no query, reads no clock and holds no state. Workflows,
 // activities and package seriesfile may import it; it imports workflows/incident, the
 // standard library, and for statistics gonum's mathext and go-moremath's stats.

@@ -14,7 +14,7 @@ func (p *program) runbookCommand() *cobra.Command {
 	var catalogue []string
 	lint := &cobra.Command{
 		Use: "lint [FILE|FOLDER...]", Short: "Check runbooks against the catalogue and the kinds of this binary",
-		Long: "Check runbooks. Without arguments: those of the configuration, against its catalogue.\nExits 1 when a finding is an error.",
+		Long: "Check runbooks. Without arguments: those of the configuration, against its catalogue\nand its systems.\nExits 1 when a finding is an error.",
 		RunE: func(_ *cobra.Command, args []string) error { return p.lint(args, catalogue) },
 	}
 	lint.Flags().StringSliceVar(&catalogue, "catalogue", nil, "catalog-info.yaml `files` or folders to check service names against")
@@ -27,12 +27,17 @@ func (p *program) runbookCommand() *cobra.Command {
 }
 
 func (p *program) lint(paths, catalogue []string) error {
+	var systems map[string]string
 	if len(paths) == 0 {
 		config, err := p.load()
 		if err != nil {
 			return err
 		}
 		paths = config.Runbooks
+		systems = make(map[string]string, len(config.Systems))
+		for _, s := range config.Systems {
+			systems[s.Name] = s.Type
+		}
 		if len(catalogue) == 0 {
 			catalogue = config.Catalogue
 		}
@@ -54,7 +59,9 @@ func (p *program) lint(paths, catalogue []string) error {
 			return fmt.Errorf("read catalogue: %w", err)
 		}
 	}
-	findings := runbooks.Lint(all, lintInput(services, time.Now()))
+	in := lintInput(services, time.Now())
+	in.Systems = systems
+	findings := runbooks.Lint(all, in)
 	for _, f := range findings {
 		_, _ = fmt.Fprintln(p.stdout, f)
 	}

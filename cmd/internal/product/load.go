@@ -13,6 +13,7 @@ import (
 
 	"github.com/backout/backout/approvals"
 	"github.com/backout/backout/integrations/driver"
+	"github.com/backout/backout/integrations/postgres"
 	"github.com/backout/backout/runbooks"
 	"github.com/backout/backout/workflows/incident"
 )
@@ -158,7 +159,7 @@ func readYAML(paths []string) ([]runbooks.File, error) {
 func lintInput(c *runbooks.Catalogue, now time.Time) runbooks.LintInput {
 	inverse, source, collector, _ := driver.Known()
 	queries := parser.NewParser(parser.Options{})
-	in := runbooks.LintInput{Catalogue: c, Sources: source, Collectors: collector, Now: now, CheckParams: checkParams, CheckQuery: func(q string) error {
+	in := runbooks.LintInput{Catalogue: c, Sources: source, Collectors: collector, Now: now, CheckParams: checkParams, CheckSQL: postgres.CheckCount, CheckQuery: func(q string) error {
 		_, err := queries.ParseExpr(q)
 		return err
 	}}

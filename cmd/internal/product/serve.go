@@ -215,7 +215,7 @@ func (s *Server) startWorker(ctx context.Context, o Options, rules Rules, v vend
 	}
 	s.closers = append(s.closers, func(context.Context) error { return store.Close() })
 
-	meter, err := newDecisionMeter(registry)
+	meter, err := newMeters(registry)
 	if err != nil {
 		return err
 	}

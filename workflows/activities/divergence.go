@@ -1,0 +1,138 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/backout/backout/workflows/incident"
+	"github.com/backout/backout/workflows/recovery"
+)
+
+// Bounds of counting. They are Backout's own: the systems that are asked serve
+// production, and a look at recovery must not wait for long.
+const (
+	// countBudget is how long all data checks of a runbook together may take.
+	countBudget = 12 * time.Second
+	// maxCounting is how many are counted at one time.
+	maxCounting = 2
+	// countStep is the resolution of a query at one moment, which has one sample.
+	countStep = time.Second
+	// maxUncounted is the longest reason why something was not counted, in runes: it is
+	// kept with every look.
+	maxUncounted = 200
+	// maxCountsTold is how many counts are in the line about a manifest.
+	maxCountsTold = 5
+)
+
+// errUncounted means that the budget was used up by others.
+var errUncounted = fmt.Errorf("there was no time left: all data checks together have %s", countBudget)
+
+// countData makes every data check once, in the order of the runbook. It never fails:
+// what could not be counted says why.
+func (a *Activities) countData(ctx context.Context, service string, checks []incident.DataCheck) []incident.DataCount {
+	if len(checks) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, countBudget)
+	defer cancel()
+	counts := make([]incident.DataCount, len(checks))
+	running := make(chan struct{}, maxCounting)
+	var wg sync.WaitGroup
+	for i, c := range checks {
+		counts[i] = incident.DataCount{Name: c.Name}
+		select {
+		case running <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			counts[i].At, counts[i].Missing = a.Now().UTC(), errUncounted.Error()
+			continue
+		}
+		wg.Go(func() {
+			defer func() { <-running }()
+			n, err := a.countWithin(ctx, c)
+			counts[i].At = a.Now().UTC()
+			if err != nil {
+				counts[i].Missing = uncounted(err)
+				return
+			}
+			counts[i].Count = &n
+		})
+	}
+	wg.Wait()
+	if meter, ok := a.Meter.(DataMeter); ok {
+		meter.Diverges(service, checks, counts)
+	}
+	return counts
+}
+
+// uncounted is why something was not counted: without secrets, and short.
+func uncounted(err error) string {
+	text := said(err)
+	if r := []rune(text); len(r) > maxUncounted {
+		return string(r[:maxUncounted-1]) + "…"
+	}
+	return text
+}
+
+// countWithin gives up on a check that does not stop when its time is over, and
+// survives a driver that panics.
+func (a *Activities) countWithin(ctx context.Context, c incident.DataCheck) (int64, error) {
+	type answer struct {
+		n   int64
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		var got answer
+		defer func() {
+			// Its words may hold what it was about to count.
+			if recover() != nil {
+				got = answer{err: errors.New("the count crashed")}
+			}
+			answered <- got
+		}()
+		got.n, got.err = a.countOne(ctx, c)
+	}()
+	late := fmt.Errorf("it was not counted in time, which is %s at most", countBudget)
+	select {
+	case got := <-answered:
+		if got.err != nil && ctx.Err() != nil {
+			return 0, late
+		}
+		return got.n, got.err
+	case <-ctx.Done():
+		return 0, late
+	}
+}
+
+// countOne asks the system of one check.
+func (a *Activities) countOne(ctx context.Context, c incident.DataCheck) (int64, error) {
+	if err := recovery.CheckData([]incident.DataCheck{c}); err != nil {
+		return 0, err
+	}
+	if c.SQL != "" {
+		counter, err := a.Systems.Counter(c.System)
+		if err != nil {
+			return 0, err
+		}
+		return counter.Count(ctx, c.SQL)
+	}
+	probe, err := a.Systems.Probe(c.System)
+	if err != nil {
+		return 0, err
+	}
+	now := a.Now().UTC()
+	series, err := probe.QueryRange(ctx, c.PromQL, now, now, countStep)
+	if err != nil {
+		return 0, err
+	}
+	n, why := recovery.CountOf(series)
+	if why != "" {
+		return 0, errors.New(why)
+	}
+	return n, nil
+}
