@@ -31,7 +31,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	for _, key := range slices.Sorted(maps.Keys(s.repos)) {
 		p := s.repos[key]
-		for _, i := range slices.Backward(p.issues) {
+		for _, i := range slices.Backward(p.live()) {
 			row := s.row(p, i)
 			if len(parts) == 4 && strings.EqualFold(parts[0]+"/"+parts[1], key) && parts[3] == strconv.Itoa(i.Number) {
 				view.One = &row
