@@ -6,11 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/mock"
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
-	"go.temporal.io/sdk/workflow"
 
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
@@ -136,7 +133,9 @@ func TestWhatIsNotPinnedAfterTheEnd(t *testing.T) {
 func TestPinWhileTheTrackerIsAway(t *testing.T) {
 	t.Parallel()
 	w := after(t)
-	w.readPin = func(_ int, q incident.PinRequest) (activities.PinResult, error) { return says(q, "it", time.Minute), nil }
+	w.readPin = func(_ int, q incident.PinRequest) (activities.PinResult, error) {
+		return says(q, "it", time.Minute), nil
+	}
 	stands := w.stands
 	w.stands = func(n int) (activities.FollowUpState, error) {
 		if w.env.Now().Before(opened.Add(30 * time.Hour)) {
@@ -209,25 +208,19 @@ func TestIncidentHandsItselfOver(t *testing.T) {
 	t.Parallel()
 	w := begun(t)
 	w.ref = &incident.PostmortemRef{Number: 7, URL: "https://git.example.com/7", Due: dueAt}
-	w.stands = func(int) (activities.FollowUpState, error) { return activities.FollowUpState{}, nil }
-	w.readPin = func(_ int, q incident.PinRequest) (activities.PinResult, error) { return says(q, "it", time.Minute), nil }
+	w.readPin = func(_ int, q incident.PinRequest) (activities.PinResult, error) {
+		return says(q, "it", time.Minute), nil
+	}
 	update(w, 5*time.Minute, incident.UpdatePin, "1", pin("e1", "100.1", "UADA"))
-	var handed []incident.View
-	w.env.SetOnChildWorkflowStartedListener(func(*workflow.Info, workflow.Context, converter.EncodedValues) {})
-	w.env.OnSignalExternalWorkflow(mock.Anything, mock.Anything, mock.Anything, mock.Anything, mock.Anything).Return(
-		func(_, id, _, name string, arg any) error {
-			v, is := arg.(incident.View)
-			require.True(t, is)
-			require.Equal(t, [2]string{"postmortem/pagerduty/Q1", incident.SignalOver}, [2]string{id, name})
-			handed = append(handed, v)
-			return nil
-		})
+	w.stands = func(int) (activities.FollowUpState, error) { return open(1), nil }
 	v := w.run(t)
-	require.NotEmpty(t, handed)
-	last := handed[len(handed)-1]
-	require.Equal(t, incident.PhaseClosed, last.Phase)
-	require.Equal(t, v.Revision, last.Revision, "nothing is lost on the way")
-	require.Len(t, last.Pins, 1)
+	enc, err := w.env.QueryWorkflowByID(incident.FollowUpID(key), incident.QueryView)
+	require.NoError(t, err)
+	var handed incident.View
+	require.NoError(t, enc.Get(&handed))
+	require.Equal(t, incident.PhaseClosed, handed.Phase)
+	require.Equal(t, v.Revision, handed.Revision, "nothing is lost on the way")
+	require.Len(t, handed.Pins, 1)
 }
 
 // The images of a pinned message are copied once, and changes of its text keep them.
