@@ -68,12 +68,11 @@ func (d *desk) mark(ctx context.Context, e envelope) answer {
 	if q.Validate() != nil {
 		return answer{taken: true}
 	}
-	list, whole, err := d.open(d.bounded(ctx, who))
+	here, whole, err := d.inChannel(ctx, m.channel, who)
 	if err != nil {
 		d.log.WarnContext(ctx, "list incidents for a pin", "error", err)
 		return answer{} // Slack sends it again.
 	}
-	here := slices.DeleteFunc(slices.Clone(list), func(v incident.View) bool { return v.Card.Channel != m.channel })
 	// A message that is in a timeline already needs no finding.
 	if at := slices.IndexFunc(here, m.in); at >= 0 {
 		return d.sendPin(ctx, here[at].Key, q, who)
@@ -87,6 +86,13 @@ func (d *desk) mark(ctx context.Context, e envelope) answer {
 	if at := slices.IndexFunc(over, m.in); at >= 0 {
 		return d.sendPin(ctx, over[at].Key, q, who)
 	}
+	// An incident that is over is here until all is written of it.
+	for _, v := range here {
+		if v.Phase == incident.PhaseClosed && !slices.ContainsFunc(over, func(o incident.View) bool { return o.Key == v.Key }) {
+			over = append(over, v)
+		}
+	}
+	here = slices.DeleteFunc(here, func(v incident.View) bool { return v.Phase == incident.PhaseClosed })
 	if m.user == "" || len(here) == 0 && whole && len(over) == 0 && all {
 		return answer{taken: true} // It is in no timeline, or the emoji means something else here.
 	}
@@ -111,6 +117,18 @@ func (d *desk) mark(ctx context.Context, e envelope) answer {
 		return answer{taken: true}
 	}
 	return d.sendPin(ctx, key, q, who)
+}
+
+// inChannel is the incidents that are open, or over and not written up, and have their
+// card in a channel.
+func (d *desk) inChannel(ctx context.Context, channel string, who person) (here []incident.View, whole bool, err error) {
+	ctx = d.bounded(ctx, who)
+	list, err := d.gateway.List(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	here, whole = readEach(ctx, d.gateway, list)
+	return slices.DeleteFunc(here, func(v incident.View) bool { return v.Card.Channel != channel }), whole, nil
 }
 
 // in reports whether the message is in the incident's timeline.

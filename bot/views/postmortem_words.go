@@ -2,6 +2,8 @@ package views
 
 import (
 	"fmt"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -47,7 +49,7 @@ func ending(v incident.View) string {
 	rb := v.LastRollback()
 	switch {
 	case v.Phase != incident.PhaseClosed:
-		return "Not closed yet. " + headline(v)
+		return sentence(headline(v)) + " Not closed yet"
 	case rb == nil:
 		return "Closed; nothing was rolled back"
 	case rb.Recovery == nil:
@@ -89,13 +91,30 @@ func own(v incident.View, c incident.Change) string {
 // ownSlack is how far the clock of a change source may be from Backout's.
 const ownSlack = 2 * time.Second
 
-// recordText is the text of a recorded event. The address of the incident's own issue
-// at its end is a link; no other address in it is.
+// aboutIssue is what the workflow records of the issues that it has written: nothing of
+// it is text from outside but the address.
+var aboutIssue = regexp.MustCompile(`^(postmortem drafted|break-glass review due [0-9]{4}-[0-9]{2}-[0-9]{2}): (https?://[^\s]+)$`)
+
+// recordText is the text of a recorded event. The address of an issue of Backout's own,
+// where the postmortem is too, is a link; no other address in it is.
 func recordText(v incident.View, e incident.Event) string {
-	if link := labelled("↗", v.Postmortem.URL); link != "" && e.Kind == incident.EventPostmortem {
-		if text, is := strings.CutSuffix(e.Text, ": "+v.Postmortem.URL); is {
-			return md(text) + " " + link
-		}
+	m := aboutIssue.FindStringSubmatch(e.Text)
+	if m == nil || e.Kind != incident.EventPostmortem || !sameHost(m[2], v.Postmortem.URL) {
+		return md(e.Text)
 	}
-	return md(e.Text)
+	link := labelled("↗", m[2])
+	if link == "" {
+		return md(e.Text)
+	}
+	return md(m[1]) + " " + link
+}
+
+// sameHost reports whether two addresses lead to the same server.
+func sameHost(a, b string) bool {
+	one, err := url.Parse(a)
+	if err != nil {
+		return false
+	}
+	other, err := url.Parse(b)
+	return err == nil && one.Host != "" && one.Host == other.Host && one.Scheme == other.Scheme
 }

@@ -87,7 +87,7 @@ func TestHowAnIncidentEnded(t *testing.T) {
 		{"unknown", func(v *incident.View) { v.Rollbacks[0].Recovery.Verdict = incident.VerdictUnknown }, "whether the rollback helped is unknown"},
 		{"not measured", func(v *incident.View) { v.Rollbacks[0].Recovery = nil }, "whether the rollback helped was not measured"},
 		{"without a rollback", func(v *incident.View) { v.Rollbacks = nil }, "Closed; nothing was rolled back"},
-		{"open", func(v *incident.View) { v.Phase = incident.PhaseRecovered }, "| Status | Not closed yet. Recovered |"},
+		{"open", func(v *incident.View) { v.Phase = incident.PhaseRecovered }, "| Status | Recovered. Not closed yet |"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -96,6 +96,40 @@ func TestHowAnIncidentEnded(t *testing.T) {
 			tt.change(&v)
 			_, body := views.Postmortem(v)
 			require.Contains(t, body, tt.want)
+		})
+	}
+}
+
+// Issues of Backout's own are linked from the timeline, and nothing else that says so.
+func TestIssuesAreLinkedFromTheTimeline(t *testing.T) {
+	t.Parallel()
+	const own = "https://git.example.com/shop/postmortems/issues/"
+	for _, tt := range []struct {
+		name string
+		kind incident.EventKind
+		text string
+		want string
+	}{
+		{"the postmortem", incident.EventPostmortem, "postmortem drafted: " + own + "2", "postmortem drafted [↗](" + own + "2)"},
+		{"the review", incident.EventPostmortem, "break-glass review due 2026-03-20: " + own + "1", "[↗](" + own + "1)"},
+		{"an error", incident.EventPostmortem, "postmortem could not be written: see " + own + "1", ""},
+		{"another server", incident.EventPostmortem, "postmortem drafted: https://evil.example/2", ""},
+		{"what breaks out", incident.EventPostmortem, "postmortem drafted: " + own + ")[x](2", ""},
+		{"another kind", incident.EventPage, "postmortem drafted: " + own + "2", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			v := recovered()
+			v.Postmortem = incident.PostmortemRef{Number: 2, URL: own + "2"}
+			v.Timeline = []incident.Event{{ID: v.Key + "/e1", Kind: tt.kind, At: v.PagedAt, Text: tt.text}}
+			_, body := views.Postmortem(v)
+			_, timeline, _ := strings.Cut(body, "\n## Timeline\n")
+			timeline, _, _ = strings.Cut(timeline, "\n## ")
+			if tt.want == "" {
+				require.NotContains(t, timeline, "[↗]")
+				return
+			}
+			require.Contains(t, timeline, tt.want)
 		})
 	}
 }
