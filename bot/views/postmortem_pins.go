@@ -15,14 +15,14 @@ func pinned(v incident.View, pin incident.Pin) string {
 		parts = append(parts, "(edited "+dated(v, pin.EditedAt)+")")
 	}
 	parts = append(parts, labelled("message", pin.URL))
+	if pin.By != "" && pin.By != pin.Author {
+		parts = append(parts, "(pinned by "+mdName(pin.By)+")")
+	}
 	for i, image := range pin.Images {
 		if i == incident.MaxPinImages {
 			break
 		}
 		parts = append(parts, pinnedImage(image))
-	}
-	if pin.By != "" && pin.By != pin.Author {
-		parts = append(parts, "(pinned by "+mdName(pin.By)+")")
 	}
 	return join(parts...)
 }
@@ -36,9 +36,12 @@ func pinnedImage(image incident.PinImage) string {
 	name := Plain(orElse(image.Name, "image"), maxName)
 	link := labelled("🖼 "+mdName(name), image.URL)
 	if Link(image.Shown) == "" {
+		if image.Missing != "" {
+			link = join(link, "(no copy: "+md(image.Missing)+")")
+		}
 		return link
 	}
-	return join(fmt.Sprintf(`<img alt="%s" src="%s" width="%d">`, attribute("Pinned image: "+name), html.EscapeString(image.Shown), pinnedWidth), link)
+	return join(fmt.Sprintf(`<br><img alt="%s" src="%s" width="%d">`, attribute("Pinned image: "+name), html.EscapeString(image.Shown), pinnedWidth), link)
 }
 
 // attribute is text from outside for an attribute of HTML that stands in a table of

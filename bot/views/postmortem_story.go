@@ -104,7 +104,11 @@ func (p *paper) happened(v incident.View) {
 		say("Backout looked at %s and blamed none. %s", plural(len(v.Ranking.Suspects), "change", "changes"), md(sentence(v.Ranking.Reason)))
 	}
 	if !v.OptionsAt.IsZero() {
-		say("%s worked out, the first %s after the page.", plural(len(offered(v)), "way out was", "ways out were"), took(v.PagedAt, v.OptionsAt))
+		first := ""
+		if len(offered(v)) > 1 {
+			first = "the first "
+		}
+		say("%s worked out, %s%s after the page.", plural(len(offered(v)), "way out was", "ways out were"), first, took(v.PagedAt, v.OptionsAt))
 	}
 	for i, rb := range v.Rollbacks {
 		if i == 5 {

@@ -45,8 +45,9 @@ func TestPinnedImages(t *testing.T) {
 		image      incident.PinImage
 		want, lack string
 	}{
-		{"shown", incident.PinImage{Name: "p99 | `x`.png", URL: url, Shown: "https://git.example.com/a.png?raw=true"}, `<img alt="Pinned image: p99 &#124; &#96;x&#96;.png" src="https://git.example.com/a.png?raw=true" width="320"> [🖼 p99`, "<script"},
+		{"shown", incident.PinImage{Name: "p99 | `x`.png", URL: url, Shown: "https://git.example.com/a.png?raw=true"}, `<br><img alt="Pinned image: p99 &#124; &#96;x&#96;.png" src="https://git.example.com/a.png?raw=true" width="320"> [🖼 p99`, "<script"},
 		{"linked", incident.PinImage{Name: "p99.png", URL: url}, "[🖼 p99.png](" + url + ")", "<img"},
+		{"linked, and why", incident.PinImage{Name: "p99.png", URL: url, Missing: "give the Slack app the scope files:read | <b>"}, "[🖼 p99.png](" + url + ") (no copy: give the Slack app the scope ", "<img"},
 		{"shown from where none may be", incident.PinImage{Name: "p99.png", URL: url, Shown: "javascript:alert(1)"}, "[🖼 p99.png](" + url + ")", "<img"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
