@@ -41,11 +41,13 @@ type Signer interface {
 }
 
 // Gateway turns requests into Temporal messages to incident workflows. It holds
-// no state but how many are in flight, and is safe for concurrent use.
+// no state but how many are in flight and in which channels postmortems are, and is
+// safe for concurrent use.
 type Gateway struct {
 	client client.Client
 	signer Signer
 	crowd  crowd
+	where  whereabouts
 }
 
 // NewGateway sends through the client, whose data converter and namespace are
@@ -227,20 +229,29 @@ func (g *Gateway) Command(ctx context.Context, key string, q incident.CommandReq
 }
 
 // SendPin returns once Temporal has it that something happened to a message. The same
-// event twice is the same event.
+// event twice is the same event. Where the incident is over, who follows its postmortem
+// has it; the error is ErrNoIncident when nobody does.
 func (g *Gateway) SendPin(ctx context.Context, key string, q incident.PinRequest) (Receipt, error) {
 	if err := q.Validate(); err != nil {
 		return Receipt{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return g.send(ctx, key, incident.UpdatePin, "pin:"+q.EventID, q)
+	receipt, err := g.send(ctx, key, incident.UpdatePin, "pin:"+q.EventID, q)
+	if !errors.Is(err, ErrNoIncident) {
+		return receipt, err
+	}
+	return g.sendTo(ctx, incident.FollowUpID(key), key, incident.UpdatePin, "pin:"+q.EventID, q)
 }
 
 func (g *Gateway) send(ctx context.Context, key, name, id string, payload any) (Receipt, error) {
+	return g.sendTo(ctx, incident.WorkflowID(key), key, name, id, payload)
+}
+
+func (g *Gateway) sendTo(ctx context.Context, workflow, key, name, id string, payload any) (Receipt, error) {
 	leave, err := g.crowd.enter(ctx, key)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("send %s %q to %q: %w", name, id, key, err)
 	}
-	handle, err := g.update(ctx, key, name, id, payload)
+	handle, err := g.updateOf(ctx, workflow, key, name, id, payload)
 	if err != nil {
 		leave()
 		return Receipt{}, fmt.Errorf("send %s %q to %q: %w", name, id, key, err)
@@ -249,12 +260,16 @@ func (g *Gateway) send(ctx context.Context, key, name, id string, payload any) (
 }
 
 func (g *Gateway) update(ctx context.Context, key, name, id string, payload any) (client.WorkflowUpdateHandle, error) {
+	return g.updateOf(ctx, incident.WorkflowID(key), key, name, id, payload)
+}
+
+func (g *Gateway) updateOf(ctx context.Context, workflow, key, name, id string, payload any) (client.WorkflowUpdateHandle, error) {
 	if !incident.ValidKey(key) {
 		return nil, fmt.Errorf("key %q names no incident: %w", key, ErrInvalid)
 	}
 	handle, err := g.client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		UpdateID:     id,
-		WorkflowID:   incident.WorkflowID(key),
+		WorkflowID:   workflow,
 		UpdateName:   name,
 		Args:         []any{payload},
 		WaitForStage: client.WorkflowUpdateStageAccepted,
@@ -262,14 +277,27 @@ func (g *Gateway) update(ctx context.Context, key, name, id string, payload any)
 	return handle, classify(err)
 }
 
-// View is the incident as it stands, open or closed. The error is ErrNoIncident
-// when Temporal does not know it, or not any more.
+// View is the incident as it stands, open or closed, with what was pinned since it was
+// closed. The error is ErrNoIncident when Temporal does not know it, or not any more.
 func (g *Gateway) View(ctx context.Context, key string) (incident.View, error) {
 	if !incident.ValidKey(key) {
 		return incident.View{}, fmt.Errorf("view incident: key %q names no incident: %w", key, ErrInvalid)
 	}
+	v, err := g.viewOf(ctx, incident.WorkflowID(key), key)
+	if err != nil && !errors.Is(err, ErrNoIncident) || err == nil && v.Phase != incident.PhaseClosed {
+		return v, err
+	}
+	// Who follows its postmortem knows what happened since. That there is nobody, or
+	// nobody who answers, changes nothing.
+	if later, lerr := g.viewOf(ctx, incident.FollowUpID(key), key); lerr == nil && later.Phase == incident.PhaseClosed && later.Revision >= v.Revision {
+		return later, nil
+	}
+	return v, err
+}
+
+func (g *Gateway) viewOf(ctx context.Context, workflow, key string) (incident.View, error) {
 	var v incident.View
-	value, err := g.client.QueryWorkflow(ctx, incident.WorkflowID(key), "", incident.QueryView)
+	value, err := g.client.QueryWorkflow(ctx, workflow, "", incident.QueryView)
 	if err != nil {
 		return v, fmt.Errorf("view incident %q: %w", key, classify(err))
 	}

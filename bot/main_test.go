@@ -63,6 +63,7 @@ func run(m *testing.M) int {
 	defer temporalClient.Close()
 	w := worker.New(temporalClient, incident.TaskQueue, worker.Options{})
 	w.RegisterWorkflowWithOptions(standIn, workflow.RegisterOptions{Name: incident.WorkflowIncident})
+	w.RegisterWorkflowWithOptions(followStandIn, workflow.RegisterOptions{Name: incident.WorkflowFollowUp})
 	w.RegisterActivity(unidentified)
 	if err := w.Start(); err != nil {
 		return fail(err)
@@ -225,6 +226,30 @@ func standIn(ctx workflow.Context, in incident.IncidentInput) error {
 		}
 	})
 	return workflow.Await(ctx, func() bool { return over && workflow.AllHandlersFinished(ctx) })
+}
+
+// followStandIn speaks the contract of who follows a postmortem, of an incident that is
+// over already.
+func followStandIn(ctx workflow.Context, in incident.FollowUpInput) error {
+	v := in.State.View
+	if err := workflow.SetQueryHandler(ctx, incident.QueryView, func() (incident.View, error) { return v, nil }); err != nil {
+		return err
+	}
+	if err := workflow.SetUpdateHandler(ctx, incident.UpdatePin, func(_ workflow.Context, q incident.PinRequest) (incident.Result, error) {
+		v.Timeline = append(v.Timeline, incident.Event{ID: q.EventID, Kind: incident.EventPin, Text: q.TS, Actor: q.Actor.SlackUser})
+		switch {
+		case q.Actor.SlackUser == "U0GUEST":
+			return incident.Result{Outcome: incident.OutcomeUnidentified, Reason: "only people can pin"}, nil
+		case q.Actor != (incident.Actor{}):
+			v.Pins = append(v.Pins, incident.Pin{Channel: q.Channel, TS: q.TS, EventID: q.EventID})
+		case len(v.Timeline) > 2: // The second event about a pinned message takes it out.
+			v.Pins = nil
+		}
+		return incident.Result{Outcome: incident.OutcomeAccepted}, nil
+	}); err != nil {
+		return err
+	}
+	return workflow.Await(ctx, func() bool { return false })
 }
 
 var (

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/backout/backout/bot/views"
 	"github.com/backout/backout/workflows/incident"
@@ -66,34 +68,86 @@ func (d *desk) mark(ctx context.Context, e envelope) answer {
 	if q.Validate() != nil {
 		return answer{taken: true}
 	}
-	list, whole, err := d.open(d.bounded(ctx, who))
+	here, whole, err := d.inChannel(ctx, m.channel, who)
 	if err != nil {
 		d.log.WarnContext(ctx, "list incidents for a pin", "error", err)
 		return answer{} // Slack sends it again.
 	}
-	here := slices.DeleteFunc(slices.Clone(list), func(v incident.View) bool { return v.Card.Channel != m.channel })
 	// A message that is in a timeline already needs no finding.
-	at := slices.IndexFunc(here, func(v incident.View) bool {
-		return slices.ContainsFunc(v.Pins, func(p incident.Pin) bool { return p.Channel == m.channel && p.TS == m.ts })
-	})
-	switch {
-	case at >= 0:
+	if at := slices.IndexFunc(here, m.in); at >= 0 {
 		return d.sendPin(ctx, here[at].Key, q, who)
-	case m.user == "" || len(here) == 0 && whole:
+	}
+	// People pin what they wrote when they write the postmortem, too.
+	over, all, err := d.gateway.Followed(d.bounded(ctx, who), m.channel)
+	if err != nil {
+		d.log.WarnContext(ctx, "list postmortems for a pin", "error", err)
+		return answer{}
+	}
+	if at := slices.IndexFunc(over, m.in); at >= 0 {
+		return d.sendPin(ctx, over[at].Key, q, who)
+	}
+	// An incident that is over is here until all is written of it.
+	for _, v := range here {
+		if v.Phase == incident.PhaseClosed && !slices.ContainsFunc(over, func(o incident.View) bool { return o.Key == v.Key }) {
+			over = append(over, v)
+		}
+	}
+	here = slices.DeleteFunc(here, func(v incident.View) bool { return v.Phase == incident.PhaseClosed })
+	if m.user == "" || len(here) == 0 && whole && len(over) == 0 && all {
 		return answer{taken: true} // It is in no timeline, or the emoji means something else here.
 	}
 	key, err := d.pinnedTo(ctx, m, here, whole, who)
-	switch {
-	case err != nil:
+	if err != nil {
 		d.log.WarnContext(ctx, "find incident of a pin", "error", err)
 		return answer{}
-	case key == "" && len(here) == 0:
+	}
+	several := len(here) > 0
+	if key == "" && len(here) == 0 && whole {
+		// A message in no thread belongs to the incident that it was written in.
+		over = slices.DeleteFunc(over, func(v incident.View) bool { return !m.during(v) })
+		if several = len(over) > 1; len(over) == 1 && all {
+			key = over[0].Key
+		}
+	}
+	switch {
+	case key == "" && !several:
 		return answer{taken: true}
 	case key == "":
 		d.tellLater(ctx, who, views.Said(views.PinWhere))
 		return answer{taken: true}
 	}
 	return d.sendPin(ctx, key, q, who)
+}
+
+// inChannel is the incidents that are open, or over and not written up, and have their
+// card in a channel.
+func (d *desk) inChannel(ctx context.Context, channel string, who person) (here []incident.View, whole bool, err error) {
+	ctx = d.bounded(ctx, who)
+	list, err := d.gateway.List(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	here, whole = readEach(ctx, d.gateway, list)
+	return slices.DeleteFunc(here, func(v incident.View) bool { return v.Card.Channel != channel }), whole, nil
+}
+
+// in reports whether the message is in the incident's timeline.
+func (m marked) in(v incident.View) bool {
+	return slices.ContainsFunc(v.Pins, func(p incident.Pin) bool { return p.Channel == m.channel && p.TS == m.ts })
+}
+
+// during reports whether the message was written while the incident was open.
+func (m marked) during(v incident.View) bool {
+	whole, _, _ := strings.Cut(m.ts, ".")
+	seconds, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || v.ClosedAt.IsZero() {
+		return false
+	}
+	at, began := time.Unix(seconds, 0), v.PagedAt
+	if !v.OpenedAt.IsZero() && v.OpenedAt.Before(began) {
+		began = v.OpenedAt
+	}
+	return !at.Before(began.Truncate(time.Second)) && !at.After(v.ClosedAt)
 }
 
 // pinnedTo is the incident that a message belongs to: the one in whose thread it
@@ -130,7 +184,7 @@ func (d *desk) sendPin(ctx context.Context, key string, q incident.PinRequest, w
 	switch {
 	case errors.Is(err, ErrNoIncident):
 		if who.actor.SlackUser != "" {
-			d.tellLater(ctx, who, views.Said(views.Gone))
+			d.tellLater(ctx, who, views.Said(views.PinGone))
 		}
 		return answer{taken: true}
 	case errors.Is(err, ErrInvalid):

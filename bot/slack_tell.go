@@ -209,6 +209,13 @@ func (d *desk) open(ctx context.Context) (list []incident.View, whole bool, err 
 // readAll reads the newest maxLooked of the listed incidents and leaves out
 // those that are over meanwhile.
 func readAll(ctx context.Context, g *Gateway, list []Summary) (open []incident.View, whole bool) {
+	read, whole := readEach(ctx, g, list)
+	return slices.DeleteFunc(read, func(v incident.View) bool { return v.Phase == incident.PhaseClosed }), whole
+}
+
+// readEach reads the newest maxLooked of the listed incidents, with those that are over
+// and of which something is still to be written.
+func readEach(ctx context.Context, g *Gateway, list []Summary) (found []incident.View, whole bool) {
 	const readers = 8
 	var missed atomic.Bool
 	missed.Store(len(list) > maxLooked)
@@ -229,7 +236,5 @@ func readAll(ctx context.Context, g *Gateway, list []Summary) (open []incident.V
 		})
 	}
 	group.Wait()
-	return slices.DeleteFunc(read, func(v incident.View) bool {
-		return strings.TrimSpace(v.Key) == "" || v.Phase == incident.PhaseClosed
-	}), !missed.Load()
+	return slices.DeleteFunc(read, func(v incident.View) bool { return strings.TrimSpace(v.Key) == "" }), !missed.Load()
 }

@@ -118,6 +118,17 @@ func shareOptions(ctx workflow.Context) workflow.Context {
 	})
 }
 
+// pinImageOptions: up to four downloads from Slack. Nobody waits for them, and without
+// them the postmortem links to the images.
+func pinImageOptions(ctx workflow.Context) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		StartToCloseTimeout:    90 * time.Second,
+		ScheduleToCloseTimeout: 5 * time.Minute,
+		HeartbeatTimeout:       heartbeatTimeout,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 4, NonRetryableErrorTypes: finalErrors},
+	})
+}
+
 // postmortemOptions: GitHub may be away for hours; the postmortem can wait,
 // and must not be lost.
 func postmortemOptions(ctx workflow.Context) workflow.Context {

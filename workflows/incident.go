@@ -195,7 +195,7 @@ func (r *incidentRun) run(ctx workflow.Context) error {
 			}
 		case r.wanted.finish && r.quiet():
 			r.tellAll(ctx)
-			if r.settled(ctx, r.atRest) && r.told() {
+			if r.settled(ctx, r.atRest) && r.told() && r.handedOn(ctx) {
 				return nil
 			}
 		}

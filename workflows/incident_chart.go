@@ -94,6 +94,9 @@ func (r *incidentRun) shareChart(ctx workflow.Context, rollback string, chart in
 	if rb = r.charted(rollback); rb != nil && rb.Chart != nil {
 		rb.Chart.SlackFile, rb.Chart.SlackURL = ref.File, ref.URL
 	}
+	if v.Postmortem.Number != 0 || r.writing {
+		r.state.Unwritten = true // It leads there.
+	}
 	r.line(incident.Event{ID: in.EventID, Kind: incident.EventVerdict, At: workflow.Now(ctx).UTC(), Text: activities.SharedText(ref), URL: ref.URL})
 }
 

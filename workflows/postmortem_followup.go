@@ -26,44 +26,109 @@ const (
 // PostmortemFollowUp reminds people of a postmortem that is not finished: shortly
 // before it is due and once a period after that, in the thread of the incident's card
 // and under the issue, until somebody closes the issue or there were enough reminders.
-// It is a workflow of its own, because it outlives the incident.
+// Once the incident is over, messages that people pin come to it, and it brings the
+// issue up to date. It is a workflow of its own, because it outlives the incident.
 func PostmortemFollowUp(ctx workflow.Context, in incident.FollowUpInput) error {
 	if !incident.ValidKey(in.Key) || in.Postmortem.Due.IsZero() {
 		return temporal.NewNonRetryableApplicationError("the postmortem has no incident or no due date", incident.ErrTypeInvalid, nil)
 	}
-	next := in.Postmortem.Due.Add(-firstReminder)
-	// Until somebody could be asked.
-	every, limit := 2*minReminderEvery, maxReminders
-	for n := 1; ; n++ {
-		if d := next.Sub(workflow.Now(ctx)); d > 0 {
-			if err := workflow.Sleep(ctx, d); err != nil {
-				return err
+	r := newFollowRun(ctx, in)
+	if err := r.setHandlers(ctx); err != nil {
+		return err
+	}
+	workflow.Go(ctx, r.listen)
+	workflow.Go(ctx, r.keepDraft)
+	return r.run(ctx)
+}
+
+// followRun is the state of one run of the workflow. What outlives a continue-as-new is
+// in state.
+type followRun struct {
+	in    incident.FollowUpInput
+	state incident.FollowUpState
+	// looking keeps looks at pinned messages in order.
+	looking workflow.Mutex
+	// writing says that the issue is being brought up to date, over that nobody
+	// follows it any more.
+	writing, over bool
+}
+
+func newFollowRun(ctx workflow.Context, in incident.FollowUpInput) *followRun {
+	r := &followRun{in: in, looking: workflow.NewMutex(ctx)}
+	if in.State != nil {
+		r.state, r.in.State = *in.State, nil
+		return r
+	}
+	r.state = incident.FollowUpState{
+		Next: in.Postmortem.Due.Add(-firstReminder),
+		// Until somebody could be asked.
+		Every: 2 * minReminderEvery, Limit: maxReminders,
+	}
+	return r
+}
+
+// run is the main loop: it reminds when it is time to.
+func (r *followRun) run(ctx workflow.Context) error {
+	for !r.over {
+		long := func() bool { return workflow.GetInfo(ctx).GetContinueAsNewSuggested() && !r.writing }
+		awaitFor(ctx, r.state.Next.Sub(workflow.Now(ctx)), long)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if r.state.Next.After(workflow.Now(ctx)) {
+			if long() && r.settle(ctx, func() bool { return !r.writing }) {
+				r.hear(ctx)
+				r.in.State = &r.state
+				return workflow.NewContinueAsNewError(ctx, incident.WorkflowFollowUp, r.in)
 			}
+			continue
 		}
-		var stands activities.FollowUpState
-		err := workflow.ExecuteActivity(postmortemOptions(ctx), act.LookAtPostmortem, in).Get(ctx, &stands)
-		switch {
-		case err != nil && !away(err):
-			// It is not there any more, or nobody can be asked about it.
-			return followed(ctx, in, 0, "the postmortem is not followed any more: "+plain(err))
-		case err != nil:
-			workflow.GetLogger(ctx).Error("Postmortem could not be looked at.", "incident_id", in.Key, "error", err)
-		case !stands.State.Open:
-			return followed(ctx, in, 0, "the postmortem is closed")
-		default:
-			every, limit = max(stands.Every, minReminderEvery), min(max(stands.Limit, 1), maxReminders)
-			if err := remindOfPostmortem(ctx, in, n, stands.State, n >= limit); err != nil {
-				return err
-			}
-		}
-		if n >= limit {
-			return nil
-		}
-		next = next.Add(every)
-		for !next.After(workflow.Now(ctx)) {
-			next = next.Add(every) // Reminders that could not be said are not made up for.
+		if err := r.look(ctx); err != nil {
+			return err
 		}
 	}
+	// What people pinned before that is written still.
+	r.settle(ctx, func() bool { return !r.writing && !r.state.Unwritten })
+	return ctx.Err()
+}
+
+// settle waits until everybody was answered and the run may end, and reports whether
+// it may.
+func (r *followRun) settle(ctx workflow.Context, rest func() bool) bool {
+	return workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) && rest() }) == nil
+}
+
+// look sees how the postmortem stands, and reminds people of it or ends.
+func (r *followRun) look(ctx workflow.Context) error {
+	r.state.Reminders++
+	stands, err := r.stands(ctx)
+	switch {
+	case err != nil && !away(err):
+		// It is not there any more, or nobody can be asked about it.
+		r.over = true
+		return followed(ctx, r.in, 0, "the postmortem is not followed any more: "+plain(err))
+	case err != nil:
+		workflow.GetLogger(ctx).Error("Postmortem could not be looked at.", "incident_id", r.in.Key, "error", err)
+	case !stands.State.Open:
+		r.over = true
+		return followed(ctx, r.in, 0, "the postmortem is closed")
+	default:
+		r.state.Every, r.state.Limit = max(stands.Every, minReminderEvery), min(max(stands.Limit, 1), maxReminders)
+		if err := remindOfPostmortem(ctx, r.in, r.state.Reminders, stands.State, r.state.Reminders >= r.state.Limit); err != nil {
+			return err
+		}
+	}
+	r.over = r.state.Reminders >= r.state.Limit
+	r.state.Next = r.state.Next.Add(r.state.Every)
+	for !r.state.Next.After(workflow.Now(ctx)) {
+		r.state.Next = r.state.Next.Add(r.state.Every) // Reminders that could not be said are not made up for.
+	}
+	return nil
+}
+
+func (r *followRun) stands(ctx workflow.Context) (s activities.FollowUpState, err error) {
+	err = workflow.ExecuteActivity(postmortemOptions(ctx), act.LookAtPostmortem, r.in).Get(ctx, &s)
+	return s, err
 }
 
 // remindOfPostmortem says once more that a postmortem waits for people. That nobody
@@ -90,7 +155,7 @@ func remindOfPostmortem(ctx workflow.Context, in incident.FollowUpInput, n int, 
 	}
 	id := incident.PostmortemReminderID(in.Prefix, n)
 	var failed []error
-	said := workflow.ExecuteActivity(tellOptions(ctx), act.RemarkOnPostmortem, activities.RemarkInput{Key: in.Key, ID: id, Text: text})
+	said := workflow.ExecuteActivity(tellOptions(ctx), act.RemarkOnPostmortem, activities.RemarkInput{Key: in.Key, ID: id, Text: text, Postmortem: in.Postmortem})
 	if !in.Card.IsZero() {
 		failed = append(failed, workflow.ExecuteActivity(tellOptions(ctx), act.Say, activities.SayInput{Card: in.Card, ID: id, Text: text + " " + in.Postmortem.URL}).Get(ctx, nil))
 	}

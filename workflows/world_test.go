@@ -85,6 +85,10 @@ type world struct {
 	// looked are the messages that were looked at, and readPin what they say.
 	looked  []incident.PinRequest
 	readPin func(n int, q incident.PinRequest) (activities.PinResult, error)
+	// keepImages is what becomes of the images of a pinned message, images those
+	// that were asked for.
+	keepImages func(activities.KeepImagesInput) (activities.KeepImagesResult, error)
+	images     []activities.KeepImagesInput
 	// stands is how the postmortem stands, remarks what was said under it.
 	stands  func(n int) (activities.FollowUpState, error)
 	looks   int
@@ -221,6 +225,15 @@ func newWorld(t *testing.T) *world {
 		n := len(w.looked)
 		w.mu.Unlock()
 		return w.readPin(n, q)
+	})
+	on(a.KeepPinImages, func(_ context.Context, in activities.KeepImagesInput) (activities.KeepImagesResult, error) {
+		w.mu.Lock()
+		w.images = append(w.images, in)
+		w.mu.Unlock()
+		if w.keepImages != nil {
+			return w.keepImages(in)
+		}
+		return activities.KeepImagesResult{}, nil
 	})
 	on(a.LookAtPostmortem, func(context.Context, incident.FollowUpInput) (activities.FollowUpState, error) {
 		w.mu.Lock()

@@ -228,9 +228,6 @@ func who(c incident.Change) string {
 	return b.String()
 }
 
-// change is one change in one line.
-func change(c incident.Change) string { return what(c) + who(c) }
-
 func decisions(v incident.View) slack.Block {
 	if len(v.Decisions) == 0 {
 		return nil

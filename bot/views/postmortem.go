@@ -182,11 +182,8 @@ func event(v incident.View, id string) string {
 func (p *paper) status(v incident.View) {
 	p.head("", "")
 	row := func(name, value string) { p.cells(name, value) }
-	if v.ClosedAt.IsZero() {
-		row("Status", "**draft**; the incident is not closed: "+md(headline(v)))
-	} else {
-		row("Status", "**draft**; the incident is closed: "+md(headline(v)))
-	}
+	row("Postmortem", "**draft** by Backout, for people to finish")
+	row("Status", md(ending(v)))
 	row("Severity", severity(v.Severity))
 	row("Service", md(service(v)))
 	row("Owner", mdName(owner(v))+" _(name one person)_")
@@ -226,19 +223,19 @@ func (p *paper) summary(v incident.View) {
 	p.line(fmt.Sprintf("**%s %s**", severity(v.Severity), md(about(v))))
 	p.line("")
 	if s := likely(v); s != nil {
-		p.item("probable cause: %s", md(change(s.Change)))
+		p.item("Probable cause: %s", md(change(s.Change)))
 	} else {
-		p.item("probable cause: none named. %s", md(v.Ranking.Reason))
+		p.item("Probable cause: none named. %s", md(v.Ranking.Reason))
 	}
 	if rb := v.LastRollback(); rb != nil {
-		p.item("%s", md(rollbackHeadline(*rb)))
+		p.item("%s", md(undone(v, *rb)))
 		if rb.Recovery != nil {
 			p.item("%s. %s", md(verdictWords(rb.Recovery.Verdict)), md(rb.Recovery.Reason))
 		}
 	} else {
-		p.item("no rollback was executed")
+		p.item("No rollback was executed")
 	}
-	p.item("%s", harm(v))
+	p.item("%s", capital(harm(v)))
 	if d, broken := brokenGlass(v); broken {
 		p.item("**BREAK-GLASS**: %s", md(glassWords(d)))
 	}

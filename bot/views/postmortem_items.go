@@ -189,7 +189,7 @@ func shown(v incident.View) (well, wrong []string) {
 			}
 		}
 		if rb.Status == incident.RollbackPartial || rb.Status == incident.RollbackFailed {
-			wrong = append(wrong, rollbackHeadline(*rb))
+			wrong = append(wrong, undone(v, *rb))
 		}
 	}
 	for _, d := range v.Decisions {

@@ -42,12 +42,15 @@ func PublicSummary(v incident.View) string {
 		b.WriteString("Customers may have been unable to use part of [the product].")
 	case until.IsZero():
 		b.WriteString("Since " + minute(from) + ", customers may be unable to use part of [the product].")
+	case from.UTC().Truncate(time.Minute).Equal(until.UTC().Truncate(time.Minute)):
+		_, _ = fmt.Fprintf(&b, "On %s, at %s UTC, customers may have been unable to use part of [the product] for less than a minute.",
+			from.UTC().Format("2 January 2006"), from.UTC().Format("15:04"))
 	case day(from) == day(until):
 		_, _ = fmt.Fprintf(&b, "On %s, from %s to %s UTC (%s), customers may have been unable to use part of [the product].",
-			from.UTC().Format("2 January 2006"), from.UTC().Format("15:04"), until.UTC().Format("15:04"), minutes(until.Sub(from)))
+			from.UTC().Format("2 January 2006"), from.UTC().Format("15:04"), until.UTC().Format("15:04"), minutes(from, until))
 	default:
 		_, _ = fmt.Fprintf(&b, "From %s to %s (%s), customers may have been unable to use part of [the product].",
-			minute(from), minute(until), minutes(until.Sub(from)))
+			minute(from), minute(until), minutes(from, until))
 	}
 	b.WriteString(" [What they saw, in their words.]\n\n")
 	b.WriteString(seen(v))
@@ -67,9 +70,11 @@ func PublicSummary(v incident.View) string {
 // minute is a moment as customers are told of it.
 func minute(t time.Time) string { return t.UTC().Format("2 January 2006 15:04") + " UTC" }
 
-// minutes is a duration as customers are told of it: in minutes.
-func minutes(d time.Duration) string {
-	if m := int((d + 59*time.Second) / time.Minute); m < 120 {
+// minutes is how long something took as customers are told of it: in minutes, as many as
+// there are between the times that they are told.
+func minutes(from, until time.Time) string {
+	d := until.Truncate(time.Minute).Sub(from.Truncate(time.Minute))
+	if m := int(d / time.Minute); m < 120 {
 		return plural(max(m, 1), "minute", "minutes")
 	}
 	return fmt.Sprintf("%d hours", int(d.Round(time.Hour)/time.Hour))
@@ -150,14 +155,14 @@ func publicAct(v incident.View) string {
 func (p *paper) internal(v incident.View) {
 	p.line("_For colleagues who were not there._")
 	p.line("")
-	p.line(fmt.Sprintf("> **%s %s**: %s. %s.", severity(v.Severity), mdName(service(v)), md(headline(v)), capital(harm(v))))
+	p.line(fmt.Sprintf("> **%s %s**: %s. %s.", severity(v.Severity), mdName(service(v)), md(ending(v)), capital(harm(v))))
 	if s := likely(v); s != nil {
 		p.line("> Probable cause: " + md(what(s.Change)) + ".")
 	} else {
 		p.line("> The cause is not known yet.")
 	}
 	if rb := v.LastRollback(); rb != nil {
-		p.line("> " + md(sentence(rollbackHeadline(*rb))))
+		p.line("> " + md(sentence(undone(v, *rb))))
 	}
 	if left := leftBehind(v); len(left) > 0 {
 		p.line("> Not reverted: " + md(listed(left, 3)) + ".")

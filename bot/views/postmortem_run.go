@@ -22,7 +22,7 @@ func (p *paper) actions(v incident.View) {
 			p.item("… and %d more rollbacks", len(v.Rollbacks)-i)
 			break
 		}
-		p.item("%s: %s", CodeSpan(rb.ID, 200), md(join(sentence(rollbackHeadline(rb)), sentence(rb.Reason))))
+		p.item("%s: %s", CodeSpan(rb.ID, 200), md(join(sentence(undone(v, rb)), sentence(rb.Reason))))
 		for j, a := range rb.Actions {
 			if j == 50 {
 				p.line("  - … and " + counted(rb.Actions[j:]))
@@ -98,7 +98,7 @@ func (p *paper) slis(v incident.View) {
 	p.data(rb.Recovery.Data)
 	p.line("")
 	p.item("%s. %s", md(verdictWords(rb.Recovery.Verdict)), md(rb.Recovery.Reason))
-	p.chart(rb.Chart)
+	p.chart(*rb)
 }
 
 // measured is the table of the SLIs.
@@ -193,7 +193,7 @@ func todos(v incident.View) []todo {
 	for _, d := range v.Decisions {
 		if d.BreakGlass && d.Outcome == incident.OutcomeApproved {
 			add(kindGlass, "owner of "+service(v)+" and an incident commander, not "+person(d.Person),
-				"review the break-glass approval of plan %s (%s)", incident.ShortDigest(d.PlanDigest), Plain(d.EventID, maxName))
+				"review that %s approved %s alone (plan %s); the timeline links to the issue for it", person(d.Person), Plain(d.OptionID, maxName), incident.ShortDigest(d.PlanDigest))
 		}
 	}
 	dataLeft(v, team, add)

@@ -28,7 +28,7 @@ func (p *paper) impact(v incident.View) {
 	if v.Service != "" {
 		services = append([]string{v.Service}, services...)
 	}
-	p.item("%s", harm(v))
+	p.item("duration: %s", lasted(v))
 	if rb := v.LastRollback(); rb != nil && rb.Recovery != nil {
 		for i, s := range rb.Recovery.SLIs {
 			if i == 10 {
@@ -96,7 +96,7 @@ func (p *paper) happened(v incident.View) {
 	var said []string
 	say := func(format string, a ...any) { said = append(said, fmt.Sprintf(format, a...)) }
 	if !v.PagedAt.IsZero() {
-		say("At %s %s paged about %s.", clock(v.PagedAt), source(v.Source), strings.TrimSuffix(md(about(v)), "."))
+		say("On %s at %s %s paged about %s.", day(v.PagedAt), clock(v.PagedAt), source(v.Source), strings.TrimSuffix(md(about(v)), "."))
 	}
 	if s := likely(v); s != nil {
 		say("Backout looked at %s and named the %s. %s", plural(len(v.Ranking.Suspects), "change", "changes"), md(what(s.Change)), md(sentence(s.Reason)))
@@ -104,7 +104,11 @@ func (p *paper) happened(v incident.View) {
 		say("Backout looked at %s and blamed none. %s", plural(len(v.Ranking.Suspects), "change", "changes"), md(sentence(v.Ranking.Reason)))
 	}
 	if !v.OptionsAt.IsZero() {
-		say("%s worked out, the first %s after the page.", plural(len(offered(v)), "way out was", "ways out were"), took(v.PagedAt, v.OptionsAt))
+		first := ""
+		if len(offered(v)) > 1 {
+			first = "the first "
+		}
+		say("%s worked out, %s%s after the page.", plural(len(offered(v)), "way out was", "ways out were"), first, took(v.PagedAt, v.OptionsAt))
 	}
 	for i, rb := range v.Rollbacks {
 		if i == 5 {
@@ -114,7 +118,7 @@ func (p *paper) happened(v incident.View) {
 		if names := approvers(v, rb); names != "" {
 			say("%s approved %s %s after the page%s.", md(names), mdName(rb.OptionID), took(v.PagedAt, rb.ApprovedAt), past(v, rb))
 		}
-		say("%s", md(sentence(rollbackHeadline(rb))))
+		say("%s", md(sentence(undone(v, rb))))
 		if !rb.ActionsDoneAt.IsZero() {
 			say("The last target was in place %s after the approval.", took(rb.ApprovedAt, rb.ActionsDoneAt))
 		}
@@ -126,7 +130,7 @@ func (p *paper) happened(v incident.View) {
 		say("Nothing was rolled back.")
 	}
 	if !v.ClosedAt.IsZero() {
-		say("The incident was closed at %s.", clock(v.ClosedAt))
+		say("The incident was closed at %s UTC.", dated(v, v.ClosedAt))
 	}
 	p.line(strings.Join(said, " "))
 	p.line("")
@@ -228,10 +232,13 @@ func (p *paper) decision(v incident.View) {
 	p.item("%s", md(orElse(v.Ranking.Reason, "the ranking gave no reason")))
 	for i, s := range v.Ranking.Suspects {
 		if i == 10 {
-			p.item("… and %d more changes", len(v.Ranking.Suspects)-i)
+			p.line(fmt.Sprintf("  %d. … and %d more changes", i+1, len(v.Ranking.Suspects)-i))
 			break
 		}
-		p.item("suspect %d: %s. %s", i+1, md(change(s.Change)), md(s.Reason))
+		if i == 0 {
+			p.item("changes that were looked at, the likeliest first:")
+		}
+		p.line(fmt.Sprintf("  %d. %s. %s%s", i+1, md(change(s.Change)), md(sentence(s.Reason)), own(v, s.Change)))
 	}
 }
 
@@ -246,7 +253,7 @@ func (p *paper) options(v incident.View) {
 			p.item("… and %d more options", len(list)-i)
 			break
 		}
-		p.item("%s **%s** (%s, %s): %s", CodeSpan(o.ID, 20), md(o.Title), o.Tier, reversibility(o), fate(v, o))
+		p.item("%s **%s** (%s, %s%s): %s", CodeSpan(o.ID, 20), md(o.Title), o.Tier, reversibility(o), again(v, o), fate(v, o))
 		for _, a := range o.Plan.Actions[:min(len(o.Plan.Actions), maxTargetsShown)] {
 			p.line("  - " + md(move(a)))
 		}
@@ -294,7 +301,8 @@ func (p *paper) approvals(v incident.View) {
 			p.item("… and %d more decisions", len(v.Decisions)-i)
 			break
 		}
-		p.item("%s %s", Markdown(decision(d), 2*maxLine), event(v, d.EventID))
+		said := strings.TrimPrefix(decision(d), hms(d.At))
+		p.item("%s %s", Markdown(dated(v, d.At)+said, 2*maxLine), event(v, d.EventID))
 	}
 }
 
@@ -351,14 +359,14 @@ func (p *paper) timeline(v incident.View) {
 		if e.Kind == incident.EventPin {
 			continue // The message itself stands where it was written.
 		}
-		text := md(e.Text)
+		text := recordText(v, e)
 		if link := labelled("↗", e.URL); link != "" {
 			text += " " + link
 		}
 		all = append(all, happening{e.At, text, mdName(e.Actor), event(v, e.ID)})
 	}
 	for _, pin := range v.Pins {
-		all = append(all, happening{pin.At, pinned(pin), mdName(pin.Author), event(v, pin.EventID)})
+		all = append(all, happening{pin.At, pinned(v, pin), mdName(pin.Author), event(v, pin.EventID)})
 	}
 	if len(all) == 0 {
 		p.item("nothing was recorded")
@@ -377,21 +385,17 @@ func (p *paper) timeline(v incident.View) {
 	}
 }
 
-// pinned is a pinned message on one line, with links to it and to its images.
-func pinned(pin incident.Pin) string {
-	parts := []string{"📌 “" + Markdown(pin.Text, incident.MaxPinText) + "”"}
-	if !pin.EditedAt.IsZero() {
-		parts = append(parts, "(edited "+hms(pin.EditedAt)+")")
+// lasted is how long the harm lasted, as far as that is known.
+func lasted(v incident.View) string {
+	from, until := onset(v), recoveredAt(v)
+	switch {
+	case from.IsZero():
+		return "not known"
+	case !until.IsZero():
+		return between(from, until)
+	case !v.ClosedAt.IsZero():
+		return "at most " + between(from, v.ClosedAt)
+	default:
+		return "not over yet"
 	}
-	parts = append(parts, labelled("message", pin.URL))
-	for i, image := range pin.Images {
-		if i == incident.MaxPinImages {
-			break
-		}
-		parts = append(parts, labelled("🖼 "+mdName(orElse(image.Name, "image")), image.URL))
-	}
-	if pin.By != "" && pin.By != pin.Author {
-		parts = append(parts, "(pinned by "+mdName(pin.By)+")")
-	}
-	return join(parts...)
 }

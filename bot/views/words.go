@@ -263,8 +263,10 @@ const (
 	Declared = "Declared. The card follows in the channel."
 	// NoColleague is said to whoever may not declare an incident.
 	NoColleague = "Only active full members of this workspace can declare an incident. Nothing was done; ask one of them."
+	// PinGone is said when nobody follows the incident or its postmortem any more.
+	PinGone = "That incident is closed, and its postmortem is closed or not followed any more. Nothing was done; write it into the issue by hand."
 	// PinWhere is said when it is not known whose timeline a message is for.
-	PinWhere = "Several incidents are open in this channel, so this message was not put into a timeline. Pin what stands in the thread of an incident's card."
+	PinWhere = "Several incidents could be meant in this channel, so this message was not put into a timeline. Pin what stands in the thread of an incident's card."
 	// Unreadable is said when a request of Slack made no sense.
 	Unreadable = "Backout did not understand that. Nothing was done."
 )

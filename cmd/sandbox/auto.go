@@ -69,9 +69,14 @@ func (w *world) play(ctx context.Context, o options, out io.Writer) error {
 	if err := w.approve(ctx, key, follow, say); err != nil {
 		return err
 	}
+	seen, err := screenshot()
+	if err != nil {
+		return err
+	}
 	if view, err := w.await(ctx, key, follow, func(v incident.View) bool { return !v.Card.IsZero() }); err != nil {
 		return fmt.Errorf("wait for the card: %w", err)
-	} else if err := w.pin(ctx, view.Card, "U0SAM", "it is the discounts of v42: orders of more than three items", "U0ADA"); err != nil {
+	} else if err := w.pin(ctx, view.Card, "U0SAM", "it is the discounts of v42: orders of more than three items", "U0ADA",
+		fakeslack.File{Name: "failing by items.png", Mimetype: "image/png", Content: seen}); err != nil {
 		return fmt.Errorf("pin a message: %w", err)
 	}
 	view, err := w.await(ctx, key, follow, func(v incident.View) bool {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/backout/backout/cmd/sandbox/internal/shop"
 	"github.com/backout/backout/integrations/evidence"
+	"github.com/backout/backout/integrations/github"
 	fakeslack "github.com/backout/backout/test/fakes/slack"
 	"github.com/backout/backout/workflows/incident"
 )
@@ -84,10 +85,10 @@ func (w *world) playStuck(ctx context.Context, o options, out io.Writer) error {
 	return w.record(ctx, o.view, v)
 }
 
-// pin has somebody say something in the thread of the incident's card, and somebody
-// else put it into the timeline.
-func (w *world) pin(ctx context.Context, card incident.CardRef, user, text, by string) error {
-	if _, err := w.slack.Say(ctx, fakeslack.Say{User: user, Channel: card.Channel, Thread: card.TS, Text: text}); err != nil {
+// pin has somebody say something in the thread of the incident's card, with files, and
+// somebody else put it into the timeline.
+func (w *world) pin(ctx context.Context, card incident.CardRef, user, text, by string, files ...fakeslack.File) error {
+	if _, err := w.slack.Say(ctx, fakeslack.Say{User: user, Channel: card.Channel, Thread: card.TS, Text: text, Files: files}); err != nil {
 		return err
 	}
 	list := w.slack.Messages(card.Channel)
@@ -111,6 +112,25 @@ func whole(v incident.View) bool {
 	return v.Postmortem.Number > 0 && r != nil && r.Chart != nil && r.Chart.SlackURL != ""
 }
 
+// shown is a view with the addresses at which the postmortem's issue shows its pictures,
+// which are known only while it is written.
+func shown(v incident.View) incident.View {
+	at := func(digest string) string {
+		return "https://github.shop.example/" + postmortemsRepo + "/blob/" + github.ChartsBranch + "/charts/" +
+			strings.ReplaceAll(v.Key, "/", "-") + "/" + strings.TrimPrefix(digest, "sha256:") + ".png?raw=true"
+	}
+	chart := v.LastRollback().Chart
+	chart.URL, chart.DarkURL = at(chart.Digest), at(chart.DarkDigest)
+	for _, p := range v.Pins {
+		for i := range p.Images {
+			if p.Images[i].Digest != "" {
+				p.Images[i].Shown = at(p.Images[i].Digest)
+			}
+		}
+	}
+	return v
+}
+
 // record writes a view as JSON, from which its postmortem can be drawn again, and the
 // chart as PNG beside it. Ports differ from run to run, so that addresses are those of
 // a shop that has none.
@@ -119,6 +139,9 @@ func (w *world) record(ctx context.Context, path string, v incident.View) error 
 		return nil
 	}
 	v.ConsoleURL = "https://backout.shop.example/incidents/" + v.Key
+	if w.charts {
+		v = shown(v)
+	}
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode view: %w", err)

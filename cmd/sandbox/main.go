@@ -32,6 +32,8 @@ type options struct {
 	// shipAfter is how long the shop runs well before it is broken: at least
 	// the baseline window.
 	shipAfter time.Duration
+	// stay keeps everything running afterwards.
+	stay bool
 }
 
 // Exit statuses.
@@ -53,6 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.BoolVar(&o.stuck, "stuck", false, "with -auto, play the incident that a rollback does not end: refused, approved past the policy, not recovered")
 	flags.StringVar(&o.view, "view", "", "with -auto, the `file` that the incident's last view is written to, as JSON")
 	flags.DurationVar(&o.shipAfter, "ship-after", 25*time.Second, "with -auto, how long the shop runs well before it breaks")
+	flags.BoolVar(&o.stay, "stay", false, "with -auto, stay until Ctrl-C or the timeout, to look at what came of it")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return exitOK
@@ -87,6 +90,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := play(ctx, o, stdout); err != nil {
 		_, _ = fmt.Fprintln(stderr, "sandbox:", err)
 		return exitBad
+	}
+	if o.stay {
+		<-ctx.Done()
 	}
 	return exitOK
 }

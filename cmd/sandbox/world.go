@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,13 +49,15 @@ const (
 
 // world is everything that runs in the sandbox.
 type world struct {
-	dir       string
-	shop      *shop.Shop
-	releases  releaser
-	metrics   *realprom.Server
-	slack     *fakeslack.Server
-	pager     *fakepagerduty.Server
-	github    *fakegithub.Server
+	dir      string
+	shop     *shop.Shop
+	releases releaser
+	metrics  *realprom.Server
+	slack    *fakeslack.Server
+	pager    *fakepagerduty.Server
+	github   *fakegithub.Server
+	// charts says that the stand-in for GitHub keeps pictures.
+	charts    bool
 	backout   *product.Server
 	control   string
 	startedAt time.Time
@@ -174,7 +178,28 @@ func (w *world) openStandIns(ctx context.Context, listen string) error {
 	for _, repo := range []string{postmortemsRepo, "shop/checkout", "shop/payments", "shop/storefront"} {
 		w.github.AddRepo(repo)
 	}
+	if err := w.keepCharts(); err != nil {
+		return err
+	}
 	return w.openSlack(ctx, console(listen))
+}
+
+// keepCharts has the stand-in for GitHub keep pictures, if there is a Git on this
+// machine for it to keep them with.
+func (w *world) keepCharts() error {
+	if _, err := exec.LookPath("git"); err != nil {
+		return nil //nolint:nilerr // Postmortems name the charts then, and do not show them.
+	}
+	if err := w.github.UseGit(postmortemsRepo, filepath.Join(w.dir, "postmortems.git")); err != nil {
+		return err
+	}
+	if _, err := w.github.Push(postmortemsRepo, fakegithub.Push{
+		Branch: "main", Author: "grace", Message: "Begin", Write: map[string]string{"README.md": "# Postmortems\n\nThey are in the issues.\n"},
+	}); err != nil {
+		return err
+	}
+	w.charts = true
+	return nil
 }
 
 // console is the address of Backout's console, with Ada's token as the password.
@@ -259,6 +284,7 @@ func (w *world) writeConfig(listen string, o options) (product.Config, error) {
 	return product.LoadConfig(filepath.Join(home, "backout.yaml"), []string{
 		"BACKOUT_LISTEN=" + listen, "BACKOUT_SLACK_API_URL=" + w.slack.APIURL(),
 		"BACKOUT_PAGERDUTY_API_URL=" + w.pager.URL(), "BACKOUT_GITHUB_API_URL=" + w.github.URL(),
+		"BACKOUT_GITHUB_CHARTS=" + strconv.FormatBool(w.charts),
 	})
 }
 

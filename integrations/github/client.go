@@ -72,10 +72,29 @@ func connect(o Options) (*connection, error) {
 		o.Transport = http.DefaultTransport
 	}
 	auth := &authorizer{next: o.Transport, base: base, token: token}
-	client := &http.Client{Transport: auth, Timeout: requestTimeout}
+	client := &http.Client{Transport: auth, Timeout: requestTimeout, CheckRedirect: sameMethod}
 	api := gh.NewClient(client)
 	api.BaseURL, api.UserAgent = base, "backout"
 	return &connection{api: api, http: client, auth: auth}, nil
+}
+
+// maxRedirects is how often one request is sent elsewhere at most.
+const maxRedirects = 5
+
+// errWritingMoved means that what was to be written is somewhere else: the next attempt finds
+// it there.
+var errWritingMoved = errors.New("what was to be written was moved")
+
+// sameMethod follows no redirect that would make a reading out of a writing, as a 301
+// does: the answer would look as if something had been written.
+func sameMethod(next *http.Request, via []*http.Request) error {
+	if next.Method != via[0].Method {
+		return errWritingMoved
+	}
+	if len(via) >= maxRedirects {
+		return errors.New("redirected too often")
+	}
+	return nil
 }
 
 // Reach reads whose token it is.

@@ -32,7 +32,8 @@
 // one comment. It never closes or reopens an issue. It finds an issue by
 // hidden markers, any one of which will do, among the issues with its label, not
 // by search, whose index lags: a retry after a lost response finds what was
-// created.
+// created. An issue that people moved to another repository is followed there; one
+// that is gone is said to be, and no other is made in its place.
 //
 // The package sends its token to the configured host only, over TLS unless that
 // host is loopback, and puts no token into an error.

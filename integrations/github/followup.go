@@ -35,10 +35,11 @@ func (t *Tracker) Remark(ctx context.Context, key, id, text string) error {
 		return err
 	}
 	mark := remarkPrefix + id + " -->"
-	what := fmt.Sprintf("remark on issue %d of %s/%s", issue.GetNumber(), t.owner, t.name)
+	owner, name := t.where(issue)
+	what := fmt.Sprintf("remark on issue %d of %s/%s", issue.GetNumber(), owner, name)
 	opts := &gh.IssueListCommentsOptions{ListOptions: gh.ListOptions{PerPage: pageSize}}
 	for {
-		comments, resp, err := t.conn.api.Issues.ListComments(ctx, t.owner, t.name, issue.GetNumber(), opts)
+		comments, resp, err := t.conn.api.Issues.ListComments(ctx, owner, name, issue.GetNumber(), opts)
 		if err != nil {
 			return t.conn.classify(ctx, what, resp, err)
 		}
@@ -53,7 +54,7 @@ func (t *Tracker) Remark(ctx context.Context, key, id, text string) error {
 		opts.Page = resp.NextPage
 	}
 	body := mark + "\n" + neutral(text)
-	_, resp, err := t.conn.api.Issues.CreateComment(ctx, t.owner, t.name, issue.GetNumber(), &gh.IssueComment{Body: &body})
+	_, resp, err := t.conn.api.Issues.CreateComment(ctx, owner, name, issue.GetNumber(), &gh.IssueComment{Body: &body})
 	return t.conn.classify(ctx, what, resp, err)
 }
 
@@ -72,7 +73,7 @@ func (t *Tracker) known(ctx context.Context, key string) (*gh.Issue, error) {
 	if issue == nil {
 		return nil, fmt.Errorf("look at postmortem of %q: %w", key, driver.ErrNotFound)
 	}
-	at.number = issue.GetNumber()
+	t.found(at, issue)
 	return issue, nil
 }
 

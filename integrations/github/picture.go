@@ -26,32 +26,44 @@ const maxPicture = 1 << 20
 // chartsReadme says what the branch is, to who comes across it.
 const chartsReadme = "# Charts\n\nPictures of the postmortems in this repository's issues, written by Backout. Nothing else is on this branch.\n"
 
-// Picture puts a PNG into the repository, on ChartsBranch under its own digest, and
-// returns the address at which an issue of the repository shows it to whoever may
-// see the issue. It is put there once. Empty without an error means that charts are
-// turned off.
-func (t *Tracker) Picture(ctx context.Context, key string, png []byte) (address string, err error) {
+// endings are the pictures that are kept, by what their first bytes say, with how the
+// names of their files end. What can carry a program, such as SVG, is none of them.
+// Source: https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern
+var endings = map[string]string{"image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif", "image/webp": ".webp"}
+
+// Keeps reports whether pictures are put into the repository.
+func (t *Tracker) Keeps() bool { return t.charts }
+
+// Picture puts a PNG, JPEG, GIF or WebP into the repository, on ChartsBranch under its
+// own digest, and returns the address at which an issue of the repository shows it to
+// whoever may see the issue. It is put there once. Empty without an error means that
+// charts are turned off.
+func (t *Tracker) Picture(ctx context.Context, key string, picture []byte) (address string, err error) {
 	if !t.charts {
 		return "", nil
 	}
 	if err := checkKey(key); err != nil {
 		return "", fmt.Errorf("put picture: %w: %w", driver.ErrInvalid, err)
 	}
-	if len(png) == 0 || len(png) > maxPicture {
-		return "", fmt.Errorf("put picture of %q: %w: it has %d bytes, and 1 to %d can be kept", key, driver.ErrInvalid, len(png), maxPicture)
+	if len(picture) == 0 || len(picture) > maxPicture {
+		return "", fmt.Errorf("put picture of %q: %w: it has %d bytes, and 1 to %d can be kept", key, driver.ErrInvalid, len(picture), maxPicture)
 	}
-	name := strings.TrimPrefix(incident.DigestOf(png), "sha256:")
+	ending, is := endings[http.DetectContentType(picture)]
+	if !is {
+		return "", fmt.Errorf("put picture of %q: %w: it is neither PNG, JPEG, GIF nor WebP", key, driver.ErrInvalid)
+	}
+	name := strings.TrimPrefix(incident.DigestOf(picture), "sha256:")
 	// No part of the path has a dot of the key's, which may be nothing but dots.
-	path := "charts/" + strings.NewReplacer("/", "-", ".", "_").Replace(key) + "/" + name + ".png"
+	path := "charts/" + strings.NewReplacer("/", "-", ".", "_").Replace(key) + "/" + name + ending
 	found, err := t.pictured(ctx, path)
 	if err != nil {
 		return "", err
 	}
-	if found == nil || found.GetSHA() != blobHash(png) {
+	if found == nil || found.GetSHA() != blobHash(picture) {
 		if err := t.chartsBranch(ctx); err != nil {
 			return "", err
 		}
-		if found, err = t.putPicture(ctx, path, png, found); err != nil {
+		if found, err = t.putPicture(ctx, path, picture, found); err != nil {
 			return "", err
 		}
 	}
@@ -70,8 +82,8 @@ func (t *Tracker) pictured(ctx context.Context, path string) (*gh.RepositoryCont
 	return file, t.conn.classify(ctx, fmt.Sprintf("read picture %q of %s/%s", path, t.owner, t.name), resp, err)
 }
 
-func (t *Tracker) putPicture(ctx context.Context, path string, png []byte, was *gh.RepositoryContent) (*gh.RepositoryContent, error) {
-	o := &gh.RepositoryContentFileOptions{Message: new("Add a chart"), Content: png, Branch: new(ChartsBranch)}
+func (t *Tracker) putPicture(ctx context.Context, path string, picture []byte, was *gh.RepositoryContent) (*gh.RepositoryContent, error) {
+	o := &gh.RepositoryContentFileOptions{Message: new("Add a picture"), Content: picture, Branch: new(ChartsBranch)}
 	if was != nil {
 		o.SHA = was.SHA
 	}
@@ -82,7 +94,7 @@ func (t *Tracker) putPicture(ctx context.Context, path string, png []byte, was *
 	err = t.conn.classify(ctx, fmt.Sprintf("put picture %q into %s/%s", path, t.owner, t.name), resp, err)
 	// Somebody else may have put it there meanwhile, or an attempt whose answer was
 	// lost.
-	if found, again := t.pictured(ctx, path); again == nil && found != nil && found.GetSHA() == blobHash(png) {
+	if found, again := t.pictured(ctx, path); again == nil && found != nil && found.GetSHA() == blobHash(picture) {
 		return found, nil
 	}
 	return nil, err

@@ -69,7 +69,7 @@ func TestPictureIsPutOnceOnABranchOfItsOwn(t *testing.T) {
 func TestAPictureThatWasReplacedIsPutBack(t *testing.T) {
 	t.Parallel()
 	s, _ := history(t)
-	png := []byte("\x89PNG the chart")
+	png := []byte("\x89PNG\r\n\x1a\nthe chart")
 	tr := tracker(t, s, charts)
 	_, err := tr.Picture(t.Context(), key, png)
 	require.NoError(t, err)
@@ -85,7 +85,7 @@ func TestPictureKeysStayInTheirFolder(t *testing.T) {
 	t.Parallel()
 	s, _ := history(t)
 	for of, key := range map[string]string{"pagerduty-__": "pagerduty/..", "cli-a_b_c": "cli/a.b_c"} {
-		png := []byte("png of " + key)
+		png := []byte("\x89PNG\r\n\x1a\n of " + key)
 		_, err := tracker(t, s, charts).Picture(t.Context(), key, png)
 		require.NoError(t, err)
 		_, found := s.File(repo, github.ChartsBranch, chartPath(of, png))
@@ -102,12 +102,14 @@ func TestPictureRefuses(t *testing.T) {
 		png    []byte
 		want   error
 	}{
-		{"no key", nil, "pagerduty/a/b", []byte("png"), driver.ErrInvalid},
+		{"a page", nil, key, []byte("<!DOCTYPE html><html></html>"), driver.ErrInvalid},
+		{"a drawing that can carry a program", nil, key, []byte(`<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`), driver.ErrInvalid},
+		{"no key", nil, "pagerduty/a/b", []byte("\x89PNG\r\n\x1a\n"), driver.ErrInvalid},
 		{"nothing", nil, key, nil, driver.ErrInvalid},
 		{"huge", nil, key, make([]byte, 1<<20+1), driver.ErrInvalid},
 		{"a token without the right", func(c *fakegithub.Config) {
 			c.Grants = map[string][]string{"backout-bot": {"issues: write", "contents: read"}}
-		}, key, []byte("png"), driver.ErrDenied},
+		}, key, []byte("\x89PNG\r\n\x1a\n"), driver.ErrDenied},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -130,8 +132,30 @@ func TestPictureRefuses(t *testing.T) {
 func TestPicturesAreOffUnlessAskedFor(t *testing.T) {
 	t.Parallel()
 	s, _ := history(t)
-	address, err := tracker(t, s).Picture(t.Context(), key, []byte("png"))
+	address, err := tracker(t, s).Picture(t.Context(), key, []byte("\x89PNG\r\n\x1a\n"))
 	require.NoError(t, err)
 	require.Empty(t, address)
 	require.Empty(t, s.History(repo, github.ChartsBranch))
+}
+
+// The first bytes say what a picture is, and its file is called so.
+func TestPicturesOfEveryKind(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, content, ending string }{
+		{"png", "\x89PNG\r\n\x1a\n....", ".png"},
+		{"jpeg", "\xff\xd8\xff\xe0....", ".jpg"},
+		{"gif", "GIF89a....", ".gif"},
+		{"webp", "RIFF....WEBPVP8 ....", ".webp"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := history(t)
+			tr := tracker(t, s, charts)
+			require.True(t, tr.Keeps())
+			address, err := tr.Picture(t.Context(), key, []byte(tt.content))
+			require.NoError(t, err)
+			require.True(t, strings.HasSuffix(address, tt.ending+"?raw=true"), address)
+			require.False(t, tracker(t, s).Keeps())
+		})
+	}
 }

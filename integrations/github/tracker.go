@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -51,8 +52,12 @@ type Tracker struct {
 // worker from both finding nothing.
 type place struct {
 	mu sync.Mutex
-	// number is 0 until it was found.
-	number int
+	// owner, name and number say where it was last; number is 0 until it was found.
+	owner, name string
+	number      int
+	// made says that it is known to have been made: if it is gone, no other is made in
+	// its place.
+	made bool
 }
 
 // NewTracker makes a tracker and sends nothing.
@@ -85,7 +90,9 @@ func (t *Tracker) Close() error { return t.conn.Close() }
 // section that they changed or took away; the others go on being written, with the
 // boxes ticked that people ticked. What Backout would write into a changed section, and
 // the whole draft when its markers are gone, goes into one comment. A title that people
-// changed stays.
+// changed stays. An issue that people moved to another repository is followed there,
+// if the token may read there; one that is gone is an error that wraps
+// driver.ErrNotFound, once Made has said that there was one.
 func (t *Tracker) Upsert(ctx context.Context, key, title, body string) (incident.PostmortemRef, error) {
 	if err := checkKey(key); err != nil {
 		return incident.PostmortemRef{}, fmt.Errorf("write postmortem: %w: %w", driver.ErrInvalid, err)
@@ -109,7 +116,7 @@ func (t *Tracker) Upsert(ctx context.Context, key, title, body string) (incident
 	if err != nil {
 		return incident.PostmortemRef{}, err
 	}
-	at.number = issue.GetNumber()
+	t.found(at, issue)
 	return incident.PostmortemRef{Number: issue.GetNumber(), URL: issue.GetHTMLURL()}, nil
 }
 
@@ -122,24 +129,36 @@ func (t *Tracker) place(key string) *place {
 	return t.issues[key]
 }
 
-// find returns the oldest issue with the label and the incident's marker, or
-// nil when GitHub's whole list has none.
+// find returns the issue where it was last, or else the oldest one with the label and
+// the incident's marker, or nil when GitHub's whole list has none.
 func (t *Tracker) find(ctx context.Context, key string, at *place) (*gh.Issue, error) {
 	if at.number > 0 {
-		what := fmt.Sprintf("read issue %d of %s/%s", at.number, t.owner, t.name)
-		issue, resp, err := t.conn.api.Issues.Get(ctx, t.owner, t.name, at.number)
+		what := fmt.Sprintf("read issue %d of %s/%s", at.number, at.owner, at.name)
+		issue, resp, err := t.conn.api.Issues.Get(ctx, at.owner, at.name, at.number)
+		gone := err != nil && resp != nil && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone)
 		switch {
 		case err == nil && marked(issue, key):
 			return issue, nil
 		case err == nil && !issue.IsPullRequest() && !namesAny(issue.GetBody()):
 			// People rewrote all of it, markers and all. It is still the one.
 			return issue, nil
-		case err != nil && (resp == nil || (resp.StatusCode != 404 && resp.StatusCode != 410)):
+		case err != nil && !gone:
 			return nil, t.conn.classify(ctx, what, resp, err)
+		case gone && at.made:
+			found, err := t.listed(ctx, key)
+			if err == nil && found == nil {
+				err = fmt.Errorf("%s: it was deleted, or moved to where the token may not read: %w", what, driver.ErrNotFound)
+			}
+			return found, err
 		}
 		// It was deleted, moved or made into another incident's: look again.
 		at.number = 0
 	}
+	return t.listed(ctx, key)
+}
+
+// listed looks through GitHub's whole list.
+func (t *Tracker) listed(ctx context.Context, key string) (*gh.Issue, error) {
 	what := fmt.Sprintf("list issues of %s/%s", t.owner, t.name)
 	opts := &gh.IssueListByRepoOptions{
 		State: "all", Labels: []string{t.label}, Sort: "created", Direction: "asc", ListOptions: gh.ListOptions{PerPage: pageSize},
@@ -170,7 +189,7 @@ func (t *Tracker) find(ctx context.Context, key string, at *place) (*gh.Issue, e
 func (t *Tracker) rewritten(ctx context.Context, key string, candidates []*gh.Issue) (*gh.Issue, error) {
 	for _, issue := range candidates {
 		what := fmt.Sprintf("find draft under issue %d of %s/%s", issue.GetNumber(), t.owner, t.name)
-		found, err := t.draftUnder(ctx, what, issue.GetNumber(), key)
+		found, err := t.draftUnder(ctx, what, issue, key)
 		if err != nil {
 			return nil, err
 		}
@@ -205,7 +224,7 @@ func fresh(key, title, draft string, around part) string {
 func (t *Tracker) update(ctx context.Context, issue *gh.Issue, key, title, draft string) error {
 	present, ok := parsePart(issue.GetBody())
 	if !ok || present.body != "" && present.edited() {
-		return t.comment(ctx, issue.GetNumber(), key, title, draftNote+draft, true)
+		return t.comment(ctx, issue, key, title, draftNote+draft, true)
 	}
 	text, behind, edited := fresh(key, title, draft, present), []section(nil), false
 	if present.body == "" {
@@ -227,9 +246,10 @@ func (t *Tracker) update(ctx context.Context, issue *gh.Issue, key, title, draft
 		change.Title = &title
 	}
 	if change.Body != nil || change.Title != nil {
-		_, resp, err := t.conn.api.Issues.Edit(ctx, t.owner, t.name, issue.GetNumber(), &change)
+		owner, name := t.where(issue)
+		_, resp, err := t.conn.api.Issues.Edit(ctx, owner, name, issue.GetNumber(), &change)
 		if err != nil {
-			return t.conn.classify(ctx, fmt.Sprintf("update issue %d of %s/%s", issue.GetNumber(), t.owner, t.name), resp, err)
+			return t.conn.classify(ctx, fmt.Sprintf("update issue %d of %s/%s", issue.GetNumber(), owner, name), resp, err)
 		}
 	}
 	if !edited {
@@ -245,7 +265,7 @@ func (t *Tracker) update(ctx context.Context, issue *gh.Issue, key, title, draft
 			note += s.text
 		}
 	}
-	err := t.comment(ctx, issue.GetNumber(), key, title, note, len(behind) > 0)
+	err := t.comment(ctx, issue, key, title, note, len(behind) > 0)
 	if issue.GetLocked() && errors.Is(err, driver.ErrDenied) {
 		return nil // People ended the conversation; the draft itself is written.
 	}
@@ -261,10 +281,11 @@ const (
 
 // comment keeps what people's edits kept out of an issue in one comment under it. It
 // is not made when there is nothing to say.
-func (t *Tracker) comment(ctx context.Context, number int, key, title, draft string, say bool) error {
+func (t *Tracker) comment(ctx context.Context, issue *gh.Issue, key, title, draft string, say bool) error {
 	text := compose(key, title, draft, part{})
-	what := fmt.Sprintf("keep draft in a comment on issue %d of %s/%s", number, t.owner, t.name)
-	c, err := t.draftUnder(ctx, what, number, key)
+	owner, name := t.where(issue)
+	what := fmt.Sprintf("keep draft in a comment on issue %d of %s/%s", issue.GetNumber(), owner, name)
+	c, err := t.draftUnder(ctx, what, issue, key)
 	if err != nil {
 		return err
 	}
@@ -272,7 +293,7 @@ func (t *Tracker) comment(ctx context.Context, number int, key, title, draft str
 		return nil
 	}
 	if c == nil {
-		_, resp, err := t.conn.api.Issues.CreateComment(ctx, t.owner, t.name, number, &gh.IssueComment{Body: &text})
+		_, resp, err := t.conn.api.Issues.CreateComment(ctx, owner, name, issue.GetNumber(), &gh.IssueComment{Body: &text})
 		return t.conn.classify(ctx, what, resp, err)
 	}
 	present, ok := parsePart(c.GetBody())
@@ -280,16 +301,17 @@ func (t *Tracker) comment(ctx context.Context, number int, key, title, draft str
 		// People took the comment over too, or nothing changed.
 		return nil
 	}
-	_, resp, err := t.conn.api.Issues.EditComment(ctx, t.owner, t.name, c.GetID(), &gh.IssueComment{Body: &text})
+	_, resp, err := t.conn.api.Issues.EditComment(ctx, owner, name, c.GetID(), &gh.IssueComment{Body: &text})
 	return t.conn.classify(ctx, what, resp, err)
 }
 
 // draftUnder returns the comment under an issue that holds the incident's draft, or
 // nil when there is none.
-func (t *Tracker) draftUnder(ctx context.Context, what string, number int, key string) (*gh.IssueComment, error) {
+func (t *Tracker) draftUnder(ctx context.Context, what string, issue *gh.Issue, key string) (*gh.IssueComment, error) {
+	owner, name := t.where(issue)
 	opts := &gh.IssueListCommentsOptions{ListOptions: gh.ListOptions{PerPage: pageSize}}
 	for {
-		comments, resp, err := t.conn.api.Issues.ListComments(ctx, t.owner, t.name, number, opts)
+		comments, resp, err := t.conn.api.Issues.ListComments(ctx, owner, name, issue.GetNumber(), opts)
 		if err != nil {
 			return nil, t.conn.classify(ctx, what, resp, err)
 		}

@@ -55,6 +55,9 @@ type Options struct {
 	// PinEmoji is the name of the emoji that puts a message into the timeline; empty
 	// for none.
 	PinEmoji string
+	// Files is the address of Slack's Web API where it is not Slack's own; files are on
+	// its host then. Empty means Slack.
+	Files string
 }
 
 // Channel shows incidents in Slack. It holds no state but who the bot is, so

@@ -3,8 +3,10 @@
 //
 // Channel keeps one card an incident: the first post carries the incident's
 // key as message metadata, so that a retry after a lost response finds the
-// card instead of posting a second one. Pictures go into its thread. Directory answers with exactly one
-// active person, or refuses with a reason; it also says who is in a user group.
+// card instead of posting a second one. Pictures go into its thread. It reads messages
+// that people pinned, and their images from Slack's own hosts alone. Directory answers
+// with exactly one active person, or refuses with a reason; it also says who is in a
+// user group.
 //
 // It refuses to guess: a guest, a bot, a deactivated account, an account of
 // another workspace or one that maps to nobody is no identity; an e-mail address

@@ -90,6 +90,9 @@ var kinds = map[string]error{
 	"metadata_must_be_sent_from_app":      driver.ErrInvalid,
 }
 
+// codeUnreadable is that of an answer of which nothing can be made.
+const codeUnreadable = "unreadable answer"
+
 // codeMessageNotFound means that the message was deleted.
 const codeMessageNotFound = "message_not_found"
 
@@ -123,7 +126,7 @@ func wrap(method string, err error) error {
 	case errors.As(err, &transfer):
 		e.Code = "no answer"
 	default:
-		e.Code = "unreadable answer"
+		e.Code = codeUnreadable
 	}
 	return e
 }

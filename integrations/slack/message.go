@@ -45,7 +45,7 @@ func (c *Channel) Message(ctx context.Context, channel, ts string) (incident.Cha
 	}
 	for _, f := range m.Files {
 		if strings.HasPrefix(f.Mimetype, "image/") && f.Permalink != "" {
-			out.Images = append(out.Images, incident.PinImage{Name: f.Name, URL: f.Permalink})
+			out.Images = append(out.Images, incident.PinImage{Name: f.Name, URL: f.Permalink, File: f.ID})
 		}
 	}
 	if out.Own {

@@ -48,7 +48,7 @@ func TestMessage(t *testing.T) {
 	require.WithinDuration(t, time.Now(), got.At, time.Minute)
 	require.Zero(t, got.EditedAt)
 	require.Contains(t, got.URL, "/archives/"+channelID)
-	require.Equal(t, []incident.PinImage{{Name: "p99.png", URL: "https://backout.slack.com/files/F1"}}, got.Images)
+	require.Equal(t, []incident.PinImage{{Name: "p99.png", URL: "https://backout.slack.com/files/F1", File: "F1"}}, got.Images)
 	require.Empty(t, got.PinnedBy)
 	require.False(t, got.Own)
 

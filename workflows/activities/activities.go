@@ -165,6 +165,7 @@ func (a *Activities) WritePostmortem(ctx context.Context, in PostmortemInput) (i
 		v.ConsoleURL = a.Records(v.Key)
 	}
 	title, body := a.Postmortem(v)
+	a.made(v.Key, in.View.Postmortem)
 	ref, err := a.Tracker.Upsert(ctx, v.Key, title, body)
 	ref.Due = v.Postmortem.Due
 	return ref, asActivityError(err)

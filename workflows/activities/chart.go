@@ -324,22 +324,29 @@ func SharedText(ref incident.PictureRef) string { return "chart shown in the thr
 // Pictures is a Tracker that keeps pictures where its issues can show them. It is
 // optional: without it a postmortem names the chart and does not show it.
 type Pictures interface {
-	// Picture keeps a PNG of an incident, once, and returns its address; empty when
+	// Keeps reports whether pictures are kept, or turned off.
+	Keeps() bool
+	// Picture keeps a picture of an incident, once, and returns its address; empty when
 	// pictures are turned off.
-	Picture(ctx context.Context, key string, png []byte) (address string, err error)
+	Picture(ctx context.Context, key string, picture []byte) (address string, err error)
 }
 
 // pictureTries is how often a postmortem waits for its picture: it is written without
 // one rather than late.
 const pictureTries = 3
 
-// pictured is a view in which the newest rollback's chart has the addresses at which
-// the tracker shows it. An error is worth another try of the whole postmortem.
+// pictured is a view in which the newest rollback's chart and the images of pinned
+// messages have the addresses at which the tracker shows them. An error is worth
+// another try of the whole postmortem.
 func (a *Activities) pictured(ctx context.Context, v incident.View) (incident.View, error) {
 	last := v.LastRollback()
 	pictures, keeps := a.Tracker.(Pictures)
-	if last == nil || last.Chart == nil || !keeps {
+	if !keeps {
 		return v, nil
+	}
+	var err error
+	if v.Pins, err = a.shownPins(ctx, pictures, v.Key, v.Pins); err != nil || last == nil || last.Chart == nil {
+		return v, err
 	}
 	ref := *last.Chart
 	for _, t := range []struct {

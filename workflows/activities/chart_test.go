@@ -338,6 +338,8 @@ func (a album) Upsert(ctx context.Context, key, _, body string) (ref incident.Po
 	return ref, err
 }
 
+func (a album) Keeps() bool { return true }
+
 func (a album) Picture(ctx context.Context, _ string, png []byte) (address string, err error) {
 	err = a.w.call(ctx, "keep", func() error {
 		a.kept[string(png)], address = true, "https://git.example.com/"+incident.DigestOf(png)[7:15]

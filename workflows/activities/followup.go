@@ -60,6 +60,23 @@ type RemarkInput struct {
 	Key  string `json:"key"`
 	ID   string `json:"id"`
 	Text string `json:"text"`
+	// Postmortem is where the issue was made.
+	Postmortem incident.PostmortemRef `json:"postmortem,omitzero"`
+}
+
+// Mover is a Tracker whose issues people move elsewhere. It is optional: without it an
+// issue that was moved is not found.
+type Mover interface {
+	// Made says which issue was made for an incident, so that it is followed to where
+	// it is now, and no other is made in its place.
+	Made(key string, ref incident.PostmortemRef)
+}
+
+// made tells the tracker where it made an incident's issue.
+func (a *Activities) made(key string, ref incident.PostmortemRef) {
+	if m, can := a.Tracker.(Mover); can && ref.Number > 0 {
+		m.Made(key, ref)
+	}
 }
 
 // LookAtPostmortem says how an incident's issue stands.
@@ -68,6 +85,7 @@ func (a *Activities) LookAtPostmortem(ctx context.Context, in incident.FollowUpI
 	if !can {
 		return FollowUpState{}, asActivityError(fmt.Errorf("look at postmortem: tracker is %w", errNotConfigured))
 	}
+	a.made(in.Key, in.Postmortem)
 	s, err := f.Stands(ctx, in.Key)
 	return FollowUpState{State: s, Every: a.FollowUp.Every, Limit: a.FollowUp.Limit}, asActivityError(err)
 }
@@ -78,5 +96,6 @@ func (a *Activities) RemarkOnPostmortem(ctx context.Context, in RemarkInput) err
 	if !can {
 		return asActivityError(fmt.Errorf("remark on postmortem: tracker is %w", errNotConfigured))
 	}
+	a.made(in.Key, in.Postmortem)
 	return asActivityError(f.Remark(ctx, in.Key, in.ID, in.Text))
 }

@@ -56,7 +56,7 @@ func (a *Activities) ReadPin(ctx context.Context, in incident.PinRequest) (PinRe
 		if i == incident.MaxPinImages {
 			break
 		}
-		out.Pin.Images = append(out.Pin.Images, incident.PinImage{Name: clean(image.Name, maxPinName), URL: image.URL})
+		out.Pin.Images = append(out.Pin.Images, incident.PinImage{Name: clean(image.Name, maxPinName), URL: image.URL, File: image.File})
 	}
 	if in.Actor == (incident.Actor{}) {
 		return out, nil

@@ -22,7 +22,13 @@ const (
 	MaxPinText = 800
 	// MaxPinImages is how many files of a message are linked.
 	MaxPinImages = 4
+	// MaxPinCopies is how many images of pinned messages one incident has copies of.
+	MaxPinCopies = 24
 )
+
+// PinImagesID is the ledger entry of the copies of a pinned message's images, by the
+// event of the pin.
+func PinImagesID(eventID string) string { return eventID + "/images" }
 
 // PinRequest is the payload of UpdatePin: something happened to a message, so look at
 // it again. It carries no text: what the message says is read from where it stands, so
@@ -79,10 +85,21 @@ type Pin struct {
 	Images   []PinImage `json:"images,omitempty"`
 }
 
-// PinImage is a file of a pinned message, as a link to where it is kept.
+// PinImage is a picture of a pinned message: a link to where it is in the chat and,
+// where postmortems show pictures, a copy among the evidence.
 type PinImage struct {
 	Name string `json:"name"`
 	URL  string `json:"url"`
+	// File is the chat's identifier of it; empty if it can not be copied.
+	File string `json:"file,omitempty"`
+	// Digest and MediaType are those of the copy; both are empty when there is none,
+	// and Missing says why if it was tried.
+	Digest    string `json:"digest,omitempty"`
+	MediaType string `json:"media_type,omitempty"`
+	Missing   string `json:"missing,omitempty"`
+	// Shown is the address at which the tracker shows the copy. It is known while a
+	// postmortem is written, and not kept.
+	Shown string `json:"shown,omitempty"`
 }
 
 // ChannelMessage is what somebody wrote in a channel, as plain text.

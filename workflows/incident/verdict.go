@@ -96,6 +96,9 @@ const (
 	EvidenceAfter  EvidencePhase = "after"
 	// EvidenceChart is the phase of the pictures that are drawn after the verdict.
 	EvidenceChart EvidencePhase = "chart"
+	// EvidencePinned is the phase of images of messages that people pinned. It belongs
+	// to no rollback.
+	EvidencePinned EvidencePhase = "pinned"
 )
 
 // Manifest lists the evidence of one phase. Its own digest goes into the

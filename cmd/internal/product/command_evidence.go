@@ -48,14 +48,14 @@ func (p *program) showEvidenceCommand() *cobra.Command {
 		Long: "Print one document of an incident, by its name or by the digits of its digest that list\nshows. What a terminal would act on is escaped; --output writes the document as it is.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch incident.EvidencePhase(phase) {
-			case "", incident.EvidenceBefore, incident.EvidenceAfter, incident.EvidenceChart:
+			case "", incident.EvidenceBefore, incident.EvidenceAfter, incident.EvidenceChart, incident.EvidencePinned:
 			default:
-				return fmt.Errorf("%w: --phase is before, after or chart, not %q", errUsage, phase)
+				return fmt.Errorf("%w: --phase is before, after, chart or pinned, not %q", errUsage, phase)
 			}
 			return p.showEvidence(cmd.Context(), args[0], args[1], incident.EvidencePhase(phase), out)
 		},
 	}
-	c.Flags().StringVar(&phase, "phase", "", "before, after or chart: which of several documents of one name")
+	c.Flags().StringVar(&phase, "phase", "", "before, after, chart or pinned: which of several documents of one name")
 	c.Flags().StringVarP(&out, "output", "o", "", "`file` to write the document to as it is, which must not exist")
 	return c
 }

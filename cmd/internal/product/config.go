@@ -135,8 +135,9 @@ type GitHubConfig struct {
 	// PostmortemRepo is "owner/name".
 	PostmortemRepo string `yaml:"postmortem_repo"`
 	Label          string `yaml:"label"`
-	// Charts puts the charts of rollbacks into that repository, on a branch of their
-	// own, and shows them in the postmortem. The token needs contents: write for it.
+	// Charts puts the charts of rollbacks and the images of messages that people pinned
+	// into that repository, on a branch of their own, and shows them in the postmortem.
+	// The token needs contents: write for it, and the Slack app files:read.
 	Charts bool   `yaml:"charts"`
 	APIURL string `yaml:"api_url"`
 }

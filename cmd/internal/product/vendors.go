@@ -141,6 +141,7 @@ func (v *vendors) openSlack(c Config, catalogue *runbooks.Catalogue, log *slog.L
 				return card.Blocks, card.Text
 			},
 			PinEmoji: c.Slack.PinEmoji,
+			Files:    c.Slack.APIURL,
 			ChannelFor: func(view incident.View) string {
 				if view.Card.Channel != "" {
 					return view.Card.Channel

@@ -31,6 +31,10 @@ type Issue struct {
 	// Pull is set for a pull request.
 	Pull *Pull
 	id   int64
+	// deleted says that it was taken away, movedTo and movedAs where it is now.
+	deleted bool
+	movedTo *repo
+	movedAs int
 }
 
 // Pull is what a pull request has beyond an issue.
@@ -62,7 +66,7 @@ func (s *Server) Issues(full string) []Issue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []Issue
-	for _, i := range s.repo(full).issues {
+	for _, i := range s.repo(full).live() {
 		if i.Pull == nil {
 			c := *i
 			c.Labels, c.Assignees = slices.Clone(i.Labels), slices.Clone(i.Assignees)
@@ -129,7 +133,10 @@ func (p *repo) issue(number int) *Issue {
 	if number < 1 || number > len(p.issues) {
 		return nil
 	}
-	return p.issues[number-1]
+	if i := p.issues[number-1]; !i.gone() {
+		return i
+	}
+	return nil
 }
 
 func (s *Server) listIssues(r *rest.Request, p *repo) rest.Reply {
@@ -142,7 +149,7 @@ func (s *Server) listIssues(r *rest.Request, p *repo) rest.Reply {
 		return *bad
 	}
 	var all []*Issue
-	for _, i := range p.issues {
+	for _, i := range p.live() {
 		if (state != "all" && i.State != state) || i.UpdatedAt.Before(since) || !i.hasLabels(r.Query.Get("labels")) {
 			continue
 		}
@@ -198,7 +205,7 @@ func (i *Issue) hasLabels(names string) bool {
 func (s *Server) getIssue(r *rest.Request, p *repo) rest.Reply {
 	i := p.issue(number(r, "issue_number"))
 	if i == nil {
-		return notFound()
+		return s.elsewhere(p, number(r, "issue_number"), "")
 	}
 	return ok(s.renderIssue(p, i))
 }
@@ -217,7 +224,7 @@ func (s *Server) createIssue(r *rest.Request, p *repo) rest.Reply {
 func (s *Server) updateIssue(r *rest.Request, p *repo) rest.Reply {
 	i := p.issue(number(r, "issue_number"))
 	if i == nil {
-		return notFound()
+		return s.elsewhere(p, number(r, "issue_number"), "")
 	}
 	edited := *i
 	if bad := edited.edit(r.Body); bad != nil {
@@ -290,7 +297,7 @@ func names(items []any, key string) []string {
 func (s *Server) listComments(r *rest.Request, p *repo) rest.Reply {
 	n := number(r, "issue_number")
 	if p.issue(n) == nil {
-		return notFound()
+		return s.elsewhere(p, n, "/comments")
 	}
 	var all []*Comment
 	for _, c := range p.comments {
@@ -305,7 +312,7 @@ func (s *Server) createComment(r *rest.Request, p *repo) rest.Reply {
 	n := number(r, "issue_number")
 	i := p.issue(n)
 	if i == nil {
-		return notFound()
+		return s.elsewhere(p, n, "/comments")
 	}
 	if i.Locked && !slices.Contains(s.cfg.Maintainers, r.Actor) {
 		// Source: https://docs.github.com/communities/moderating-comments-and-conversations/locking-conversations

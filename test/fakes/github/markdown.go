@@ -9,9 +9,10 @@ import (
 
 // Markdown renders the part of GitHub's Markdown that a postmortem uses:
 // headings, paragraphs, nested lists with check boxes, tables, quotes, fenced
-// code, rules, details, links, emphasis and code spans. Everything else is
+// code, rules, details, links, images, emphasis and code spans. Everything else is
 // text: markup in the source is escaped, comments vanish, and only http,
-// https and mailto links become links.
+// https and mailto links become links. Of the markup that GitHub lets through, pictures
+// are shown, with the attributes that it leaves them.
 func Markdown(source string) template.HTML {
 	source = comment.ReplaceAllString(strings.ReplaceAll(source, "\r\n", "\n"), "")
 	r := renderer{lines: strings.Split(source, "\n")}
@@ -232,6 +233,12 @@ func inline(text string) string {
 	}
 	text = codeSpan.ReplaceAllStringFunc(text, func(m string) string {
 		return keep("<code>" + html.EscapeString(strings.TrimSpace(strings.Trim(m, "`"))) + "</code>")
+	})
+	text = picture.ReplaceAllStringFunc(text, func(m string) string { return keep(sanitised(m)) })
+	text = image.ReplaceAllStringFunc(text, func(m string) string { return keep(sanitised(m)) })
+	text = drawn.ReplaceAllStringFunc(text, func(m string) string {
+		parts := drawn.FindStringSubmatch(m)
+		return keep(sanitised(`<img alt="` + html.EscapeString(parts[1]) + `" src="` + html.EscapeString(parts[2]) + `">`))
 	})
 	text = escaped.ReplaceAllStringFunc(text, func(m string) string { return keep(html.EscapeString(m[1:])) })
 	text = link.ReplaceAllStringFunc(text, func(m string) string {

@@ -27,11 +27,14 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/page/"), "/")
+	if s.raw(w, r, parts) {
+		return
+	}
 	view := pageView{}
 	s.mu.Lock()
 	for _, key := range slices.Sorted(maps.Keys(s.repos)) {
 		p := s.repos[key]
-		for _, i := range slices.Backward(p.issues) {
+		for _, i := range slices.Backward(p.live()) {
 			row := s.row(p, i)
 			if len(parts) == 4 && strings.EqualFold(parts[0]+"/"+parts[1], key) && parts[3] == strconv.Itoa(i.Number) {
 				view.One = &row
@@ -41,7 +44,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'")
 	if len(parts) == 4 && view.One == nil {
 		w.WriteHeader(http.StatusNotFound)
 	}
@@ -100,9 +103,9 @@ main{max-width:920px;margin:24px auto 80px;padding:0 16px}article,.list{backgrou
 .list{padding:0}.list a{display:block;padding:12px 18px;border-top:1px solid var(--line);text-decoration:none;color:inherit}.list a:first-child{border-top:0}.list a:hover{background:var(--tint)}
 h2{font-size:22px;margin:0 0 6px;overflow-wrap:anywhere;line-height:1.3}.badge{border-radius:99px;border:1px solid currentColor;padding:1px 10px;font-size:12px;font-weight:600}
 .open{color:var(--open)}.closed{color:var(--closed)}.label{border-radius:99px;background:var(--tint);border:1px solid var(--line);padding:1px 9px;font-size:12px}
-.body{overflow-wrap:anywhere}.body h1,.body h2{font-size:19px;border-bottom:1px solid var(--line);padding-bottom:4px;margin:24px 0 10px}.body h3{font-size:16px;margin:18px 0 8px}
+.body{overflow-wrap:break-word}.body img{max-width:100%;height:auto;vertical-align:middle}.body h1,.body h2{font-size:19px;border-bottom:1px solid var(--line);padding-bottom:4px;margin:24px 0 10px}.body h3{font-size:16px;margin:18px 0 8px}
 .body pre{background:var(--tint);border-radius:8px;padding:12px;overflow:auto}code{font:13px/1.5 ui-monospace,monospace;background:var(--tint);border-radius:5px;padding:1px 5px}pre code{padding:0;background:none}
-.scroll{overflow-x:auto}table{border-collapse:collapse;margin:10px 0;font-size:14px}th,td{border:1px solid var(--line);padding:5px 11px;text-align:left;vertical-align:top}th{background:var(--tint)}
+.scroll{overflow-x:auto}.scroll code{white-space:nowrap}table{border-collapse:collapse;margin:10px 0;font-size:14px}th,td{border:1px solid var(--line);padding:5px 11px;text-align:left;vertical-align:top}th{background:var(--tint)}
 blockquote{margin:10px 0;padding:0 14px;border-left:4px solid var(--line);color:var(--mut)}li.task{list-style:none;margin-left:-20px}hr{border:0;border-top:1px solid var(--line);margin:20px 0}
 .comment{border:1px solid var(--line);border-radius:10px;padding:12px 16px;margin-top:16px}.empty{text-align:center;color:var(--mut);padding:60px 0}
 </style></head><body>

@@ -21,7 +21,7 @@ func (s *Server) Pulls(full string) []Issue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []Issue
-	for _, i := range s.repo(full).issues {
+	for _, i := range s.repo(full).live() {
 		if i.Pull != nil {
 			c, pull := *i, *i.Pull
 			c.Pull = &pull
@@ -51,7 +51,7 @@ func (s *Server) createPull(r *rest.Request, p *repo) rest.Reply {
 		return refused(object{"resource": "PullRequest", "field": "title", "code": "missing_field"})
 	case p.ancestor(from, onto):
 		return refused(custom("PullRequest", "", "No commits between "+base+" and "+head))
-	case slices.ContainsFunc(p.issues, func(other *Issue) bool {
+	case slices.ContainsFunc(p.live(), func(other *Issue) bool {
 		return other.Pull != nil && other.State == "open" && other.Pull.Head == head && other.Pull.Base == base
 	}):
 		return refused(custom("PullRequest", "", "A pull request already exists for "+p.owner+":"+head+"."))
@@ -135,7 +135,7 @@ func (s *Server) closeMerged(i *Issue, hash string) {
 // mergeReached marks the pull requests into a branch whose commits it has now as
 // merged, as GitHub does.
 func (s *Server) mergeReached(p *repo, branch, tip string) {
-	for _, i := range p.issues {
+	for _, i := range p.live() {
 		if i.Pull == nil || i.State != "open" || i.Pull.Base != branch {
 			continue
 		}

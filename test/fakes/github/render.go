@@ -54,7 +54,7 @@ func (s *Server) getRepo(_ *rest.Request, p *repo) rest.Reply {
 
 func (s *Server) renderRepo(p *repo) object {
 	open := 0
-	for _, i := range p.issues {
+	for _, i := range p.live() {
 		if i.State == "open" {
 			open++
 		}
@@ -176,7 +176,7 @@ func (s *Server) listPulls(r *rest.Request, p *repo) rest.Reply {
 		state = "open"
 	}
 	var all []*Issue
-	for _, i := range p.issues {
+	for _, i := range p.live() {
 		if i.Pull != nil && (state == "all" || i.State == state) && unless(r, "base", i.Pull.Base) && unless(r, "head", p.owner+":"+i.Pull.Head) {
 			all = append(all, i)
 		}

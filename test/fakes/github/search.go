@@ -23,7 +23,7 @@ func (s *Server) searchIssues(r *rest.Request) rest.Reply {
 	}
 	var hits []hit
 	for _, p := range s.repos {
-		for _, i := range p.issues {
+		for _, i := range p.live() {
 			if s.cfg.Now().Sub(i.CreatedAt) >= s.cfg.SearchLag && i.answers(p, q) {
 				hits = append(hits, hit{p, i})
 			}

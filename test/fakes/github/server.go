@@ -101,6 +101,8 @@ type repo struct {
 	tags      map[string]string
 	releases  []Release
 	files     map[string]string
+	// hidden keeps it from everybody with a token.
+	hidden bool
 }
 
 // New starts a stand-in with no repositories.
@@ -117,7 +119,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, repos: make(map[string]*repo)}
 	server, err := rest.Listen(cfg.Addr, rest.Vendor{
 		Facts:     contract.Facts(),
-		Root:      root,
+		Root:      s.root,
 		Authorize: s.authorize,
 		Refuse:    refuse,
 		Failure:   s.failure,
@@ -207,7 +209,7 @@ func (s *Server) in(serve func(*rest.Request, *repo) rest.Reply) func(*rest.Requ
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		found := s.repos[strings.ToLower(r.Vars["owner"]+"/"+r.Vars["repo"])]
-		if found == nil {
+		if found == nil || found.hidden {
 			return notFound()
 		}
 		return serve(r, found)

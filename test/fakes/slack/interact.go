@@ -271,7 +271,7 @@ func (s *Server) Say(ctx context.Context, m Say) (Outcome, error) {
 	text = strings.ReplaceAll(text, escape(mention), mention)
 	text = strings.ReplaceAll(text, "@"+s.opts.BotName, mention)
 	said := &Message{
-		Channel: m.Channel, TS: s.world.timestamp(s.opts.Now()), ThreadTS: m.Thread, User: m.User, Text: text, Files: m.Files,
+		Channel: m.Channel, TS: s.world.timestamp(s.opts.Now()), ThreadTS: m.Thread, User: m.User, Text: text, Files: s.share(m.User, m.Files),
 	}
 	channel.members[m.User] = true
 	channel.messages = append(channel.messages, said)

@@ -86,6 +86,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /upload/{id}", s.serveUpload)
 	mux.HandleFunc("GET /files/{id}/{name}", s.serveFile)
 	mux.HandleFunc("GET /files/{user}/{id}/{name}", s.serveFile)
+	mux.HandleFunc("GET "+privateFiles+"{id}/download/{name}", s.servePrivateFile)
+	mux.HandleFunc("GET "+signIn, s.serveSignIn)
 	mux.HandleFunc("GET /link/", s.serveSocket)
 	s.routePage(mux)
 	return mux

@@ -71,6 +71,11 @@ type File struct {
 	// Permalink leads people to it, and is empty when it has none; Alt describes it.
 	Permalink, Alt string
 	Size           int
+	// Download is the address at which the app gets it with its token; Say makes one
+	// for a file with content.
+	Download string
+	// Content is what a person shares.
+	Content []byte
 }
 
 func newWorld(opts Options) world {
@@ -203,6 +208,9 @@ func (f File) wire() map[string]any {
 	}
 	if f.Permalink != "" {
 		out["permalink"] = f.Permalink
+	}
+	if f.Download != "" {
+		out["url_private_download"] = f.Download
 	}
 	return out
 }
