@@ -200,7 +200,7 @@ func (j sliJudge) windowsOf(length time.Duration) float64 {
 // not recovered. The promise is shared among the SLIs, the windows and the two
 // questions of objective and baseline.
 func (j sliJudge) enoughToBlame(length time.Duration) float64 {
-	return math.Log(2 * float64(max(1, len(j.spec.SLIs))*max(1, j.sides)) * j.windowsOf(length) / errorBound)
+	return math.Log(2 * float64(max(1, len(j.spec.SLIs))) * j.windowsOf(length) / errorBound)
 }
 
 // begin is a moment from which evidence of recovery is gathered, and how much of

@@ -112,8 +112,10 @@ type sliJudge struct {
 	// once says that nobody looks again, free that there is no objective and the
 	// baseline alone is the measure.
 	once, free bool
-	// sides is how many directions are asked about; zero is one.
-	sides int
+	// worse is the direction that is asked about without an objective: 1 higher, -1
+	// lower, 0 either. season is where the length of a season goes, in steps.
+	worse  int
+	season *int
 	// numbers are filled in on the way.
 	numbers *incident.SLINumbers
 }
@@ -177,6 +179,14 @@ func (j sliJudge) verdict(t Times) (incident.Verdict, string) {
 			return unknown, why
 		}
 		return j.eventsVerdict(noBase)
+	}
+	if j.free {
+		if noBase != "" {
+			return unknown, noBase
+		}
+		v, why, season := j.freeVerdict(j.worse)
+		*j.season = season
+		return v, why
 	}
 	if noBase != "" {
 		base = nil // The objective alone is the measure of what is bad.

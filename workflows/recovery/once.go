@@ -46,32 +46,30 @@ func JudgeOnce(spec incident.RecoverySpec, worse Direction, in Input) (result in
 	if !free {
 		return judgeSLI(sliJudge{spec: checked, sli: checked.SLIs[0], queries: queries, once: true}, in), 0
 	}
-	sides, err := sidesOf(worse)
+	direction, err := directionOf(worse)
 	if err != nil {
 		return refuse("Recovery cannot be judged: %v.", err)
 	}
-	in, season = withoutSeason(in, queries)
-	for i, side := range sides {
-		j := sliJudge{spec: checked, sli: checked.SLIs[0], queries: queries, once: true, free: true, sides: len(sides)}
-		j.sli.Objective = incident.Objective{Comparison: side}
-		r := judgeSLI(j, in)
-		r.Objective = ""
-		if i == 0 || rank(r.Verdict) > rank(result.Verdict) {
-			result = r
-		}
+	j := sliJudge{spec: checked, sli: checked.SLIs[0], queries: queries, once: true, free: true, worse: direction, season: &season}
+	j.sli.Objective = incident.Objective{Comparison: incident.Below}
+	if worse == Lower {
+		j.sli.Objective.Comparison = incident.Above
 	}
+	result = judgeSLI(j, in)
+	result.Objective = ""
 	return result, season
 }
 
-func sidesOf(worse Direction) ([]incident.Comparison, error) {
+// directionOf is 1 where higher is worse, -1 where lower is, and 0 for either.
+func directionOf(worse Direction) (int, error) {
 	switch worse {
 	case Higher:
-		return []incident.Comparison{incident.Below}, nil
+		return 1, nil
 	case Lower:
-		return []incident.Comparison{incident.Above}, nil
+		return -1, nil
 	case Either:
-		return []incident.Comparison{incident.Below, incident.Above}, nil
+		return 0, nil
 	default:
-		return nil, fmt.Errorf("worse is %q, and must be %s, %s or %s", worse, Higher, Lower, Either)
+		return 0, fmt.Errorf("worse is %q, and must be %s, %s or %s", worse, Higher, Lower, Either)
 	}
 }

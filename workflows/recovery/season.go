@@ -4,8 +4,6 @@ import (
 	"math"
 	"slices"
 	"time"
-
-	"github.com/backout/backout/workflows/incident"
 )
 
 // The bounds of looking for a season.
@@ -52,45 +50,12 @@ func (g grid) expected(index, season int) float64 {
 	return median(others)
 }
 
-// withoutSeason takes the season out of a signal, when its baseline has one that
-// explains much of how it varies. Each sample is compared with those a whole number
-// of seasons away, never with itself.
-func withoutSeason(in Input, q Queries) (Input, int) {
-	signal := in.SLIs[0].Signal
-	if len(signal.Baseline) != 1 || len(signal.After) != 1 || q.Baseline.IsZero() {
-		return in, 0
-	}
-	g := grid{from: q.Baseline.From, step: q.Baseline.Step, values: make([]float64, q.Baseline.Points())}
-	for i := range g.values {
-		g.values[i] = math.NaN()
-	}
-	for _, p := range signal.Baseline[0].Points {
-		if i := g.index(p.At); i >= 0 && i < len(g.values) && finite(p.Value) {
-			g.values[i] = p.Value
-		}
-	}
-	season := g.season()
-	if season == 0 {
-		return in, 0
-	}
-	level := median(present(g.values[max(0, len(g.values)-season):]))
-	without := func(series incident.Series) []incident.Series {
-		out := incident.Series{Labels: series.Labels, Points: slices.Clone(series.Points)}
-		for i, p := range out.Points {
-			// What has no counterpart becomes NaN, which counts as missing.
-			out.Points[i].Value = p.Value - g.expected(g.index(p.At), season) + level
-		}
-		return []incident.Series{out}
-	}
-	m := in.SLIs[0]
-	m.Signal.Baseline, m.Signal.After = without(signal.Baseline[0]), without(signal.After[0])
-	in.SLIs = []Measurement{m}
-	return in, season
-}
-
 // season is the length of the season that explains most, in steps; zero if none
 // explains enough.
 func (g grid) season() int {
+	// Without its trend, which is no season.
+	g.values = withoutTrend(g.values)
+	stride := max(1, len(g.values)/seasonPoints)
 	all := present(g.values)
 	noise := spreadOf(all)
 	if len(all) < 4*shortestSeason || noise <= 0 {
@@ -108,12 +73,13 @@ func (g grid) season() int {
 			continue
 		}
 		rest := make([]float64, 0, len(g.values))
-		for i, v := range g.values {
+		for i := 0; i < len(g.values); i += stride {
+			v := g.values[i]
 			if e := g.expected(i, season); !math.IsNaN(v) && !math.IsNaN(e) {
 				rest = append(rest, v-e)
 			}
 		}
-		if 10*len(rest) < 9*len(all) {
+		if 10*len(rest)*stride < 8*len(all) {
 			continue
 		}
 		if s := spreadOf(rest); s < best {

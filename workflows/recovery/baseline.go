@@ -1,0 +1,448 @@
+package recovery
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/backout/backout/workflows/incident"
+)
+
+// The bounds of judging a signal by its baseline alone.
+const (
+	// leastSuffix is how few of the last samples are worth a look of their own, and
+	// shortestPart the smallest part of the samples that gets one.
+	leastSuffix  = 5
+	shortestPart = 8
+	// leastCalm is how few samples may show that a signal has come back, and calmTimes
+	// how many times longer they must be than any calm time amid the harm.
+	leastCalm = 8
+	calmTimes = 3
+	// wider is how many times further from what is expected the samples are on
+	// average before a signal is worse by that.
+	wider = 2
+	// mostHidden is how many deviations of the noise may be hidden in what is called
+	// recovered.
+	mostHidden = 4
+	// measures is how many things are looked at in each window.
+	measures = 5
+	// manyOrigins is how many earlier moments show what is usual up to oftenShare.
+	manyOrigins = 24
+	oftenShare  = 0.97
+	// plainOff is how many deviations of the noise are no harm, if there is no proof of
+	// any.
+	plainOff = 2.5
+	// nearlyAlone is how many times more than the mean of independent errors that of a
+	// window may vary to be as good as that.
+	nearlyAlone = 1.6
+	// leastSized is how few errors say something about their size.
+	leastSized = 4
+	// mostIndependent bounds how well the noise is known.
+	mostIndependent = 60
+)
+
+// measure is one thing that is looked at in a window of errors.
+type measure struct {
+	name string
+	of   func(errors []float64) float64
+	// size says that the measure is a logarithm of a size, and not a level.
+	size bool
+}
+
+// byItself judges a signal that has no objective against what it would have done by
+// itself, in all the samples after the rollback and in the last ones of them.
+type byItself struct {
+	sliJudge
+	outlook *outlook
+	// worse are the directions that count: 1 higher, -1 lower, 0 either.
+	worse int
+	// noise is the deviation of the errors, and margin how far off a level may be.
+	noise, margin float64
+	// around is the deviation within a window, without its trend.
+	around float64
+	// small is the size of errors that is none.
+	small    float64
+	errors   []float64
+	points   []incident.Point
+	measures []measure
+}
+
+// side is how much worse an error is; below zero it is better.
+func (b *byItself) side(v float64) float64 {
+	if b.worse == 0 {
+		return abs(v)
+	}
+	return v * float64(b.worse)
+}
+
+// finding is what a window shows.
+type finding struct {
+	verdict incident.Verdict
+	text    string
+}
+
+// freeVerdict judges by the baseline alone.
+func (j sliJudge) freeVerdict(worse int) (incident.Verdict, string, int) {
+	b := byItself{sliJudge: j, worse: worse}
+	g := gridOf(j.m.Signal.Baseline[0], j.queries.Baseline)
+	var at []int
+	for _, p := range j.m.Signal.After[0].Points {
+		if !p.At.Before(j.queries.Counted.From) && !p.At.After(j.queries.Counted.Until) && finite(p.Value) {
+			b.points = append(b.points, p)
+		}
+	}
+	if extra := len(b.points) / mostLooked; extra > 1 {
+		var kept []incident.Point
+		for i := len(b.points) - 1; i >= 0; i -= extra {
+			kept = append(kept, b.points[i])
+		}
+		slices.Reverse(kept)
+		b.points = kept
+	}
+	begin := g.index(b.points[0].At)
+	end := g.index(b.points[len(b.points)-1].At)
+	o := lookOut(g, max(0, begin-len(g.values)), max(1, end-begin+1))
+	if o == nil {
+		return incident.VerdictUnknown, fmt.Sprintf("The baseline has %d samples, which are too few to tell what is usual.", len(present(g.values))), 0
+	}
+	b.outlook = o
+	for _, p := range b.points {
+		at = append(at, o.grid.index(p.At))
+	}
+	expected := o.expect.of(o, len(o.grid.values), at)
+	kept := b.points[:0:0]
+	for i, p := range b.points {
+		if !math.IsNaN(expected[i]) {
+			kept, b.errors = append(kept, p), append(b.errors, o.scaled(p.Value-expected[i], expected[i]))
+		}
+	}
+	b.points = kept
+	if len(b.errors) < leastSuffix {
+		return incident.VerdictUnknown, fmt.Sprintf("Only %d samples have a counterpart before the change.", len(b.errors)), o.season
+	}
+	b.prepare(median(expected))
+	v, why := b.verdict()
+	return v, why, o.season
+}
+
+// prepare works out how large the errors usually are, and what is looked at.
+func (b *byItself) prepare(level float64) {
+	all := slices.Concat(b.outlook.errors...)
+	sizes := make([]float64, len(all))
+	for i, v := range all {
+		sizes[i] = abs(v)
+	}
+	b.noise = noiseScale * median(sizes)
+	if mean, _ := meanAndVariance(sizes); b.noise <= mean/4 {
+		b.noise = mean
+	}
+	b.around = b.spread()
+	tolerance := b.tolerance()
+	switch b.margin = tolerance * abs(level); {
+	case b.around <= 0:
+	case b.sli.Tolerance > 0:
+		b.margin = max(b.margin, leastNoise*b.around)
+	default:
+		b.margin = min(max(b.margin, leastNoise*b.around), mostNoise*b.around)
+	}
+	switch {
+	case b.noise <= 0:
+		b.small = b.margin / 4
+	case b.sli.Tolerance > 0:
+		b.small = b.margin / 2
+	}
+	floor := max(b.noise/10, 1e-9*abs(level), math.SmallestNonzeroFloat64*1e10)
+	beyond := func(v float64) float64 { return max(0, b.side(v)) }
+	b.measures = []measure{
+		{name: "median", of: median},
+		{name: "mean", of: func(v []float64) float64 { m, _ := meanAndVariance(v); return m }},
+		{name: "mean distance", size: true, of: func(v []float64) float64 {
+			var sum float64
+			for _, x := range v {
+				sum += beyond(x) / float64(len(v))
+			}
+			return math.Log(sum + floor)
+		}},
+		{name: "usual distance", size: true, of: func(v []float64) float64 {
+			d := make([]float64, len(v))
+			for i, x := range v {
+				d[i] = beyond(x)
+			}
+			return math.Log(quantile(d, 0.75) + floor)
+		}},
+	}
+	if b.worse == 0 {
+		b.measures = append(b.measures, measure{name: "distance from one to the next", size: true, of: func(v []float64) float64 {
+			var sum float64
+			for i := 1; i < len(v); i++ {
+				sum += abs(v[i]-v[i-1]) / float64(len(v)-1)
+			}
+			return math.Log(sum + floor)
+		}})
+	}
+}
+
+// spread is the deviation of the errors within a window, around its own line.
+func (b *byItself) spread() float64 {
+	var sizes []float64
+	for _, row := range b.outlook.errors {
+		if len(row) >= leastSuffix {
+			for _, v := range withoutTrend(row) {
+				sizes = append(sizes, abs(v))
+			}
+		}
+	}
+	if len(sizes) == 0 {
+		return b.noise
+	}
+	spread := noiseScale * median(sizes)
+	if mean, _ := meanAndVariance(sizes); spread <= mean/4 {
+		spread = mean
+	}
+	return min(spread, b.noise)
+}
+
+// verdict looks at the last samples, all of them and then half as many and so on.
+func (b *byItself) verdict() (incident.Verdict, string) {
+	const good, bad, unknown = incident.VerdictRecovered, incident.VerdictNotRecovered, incident.VerdictUnknown
+	var lengths []int
+	for part := 1; part <= shortestPart; part *= 2 {
+		n := len(b.errors) / part
+		if n < leastSuffix {
+			break
+		}
+		lengths = append(lengths, n)
+	}
+	found := make([]finding, len(lengths))
+	var worst, unsure, calm string
+	since := -1
+	for i := len(lengths) - 1; i >= 0; i-- {
+		found[i] = b.look(lengths[i], len(lengths))
+	}
+	for i := len(found) - 1; i >= 0 && found[i].verdict == good; i-- {
+		since = i
+	}
+	for _, f := range found {
+		if f.verdict == bad {
+			worst, calm = f.text, ""
+		}
+		if f.verdict == unknown && unsure == "" {
+			unsure = f.text
+		}
+		if f.verdict == good && worst != "" {
+			calm = f.text
+		}
+	}
+	if since >= 0 {
+		if why := b.hidden(lengths[since]); why != "" {
+			return unknown, why
+		}
+		if since == 0 {
+			return good, b.agrees(lengths[0])
+		}
+		if why := b.calm(lengths[since]); why != "" {
+			return unknown, why
+		}
+		return good, b.agrees(lengths[since])
+	}
+	switch {
+	case worst != "" && calm == "":
+		return bad, worst
+	case worst != "":
+		return unknown, worst + " The last samples look better, but they are too few to be sure."
+	default:
+		return unknown, unsure
+	}
+}
+
+// look judges the last n samples by every measure.
+func (b *byItself) look(n, windows int) finding {
+	last := b.errors[len(b.errors)-n:]
+	out := finding{verdict: incident.VerdictRecovered, text: "calm"}
+	for _, m := range b.measures {
+		is := m.of(last)
+		own := b.own(m, n)
+		if m.size && own.window < leastSized {
+			continue // So few say nothing about sizes.
+		}
+		center, limit := 0.0, b.margin
+		if m.size {
+			center, limit = own.center, math.Log(wider)
+		}
+		size := is - center
+		if !m.size {
+			size = b.side(size)
+		}
+		if m.name == "median" && n == len(b.errors) {
+			allowed := median(b.expectedNow(last)) + limit
+			b.numbers.Allowed = &allowed
+		}
+		if size <= max(limit, own.usual) || m.size && math.Exp(is) <= b.small {
+			continue
+		}
+		p := min(1, 2*studentTail(size/own.scale, own.degrees))
+		text := b.off(m, last, n, size)
+		if size > own.most && p < errorBound/float64(measures*windows) {
+			return finding{incident.VerdictNotRecovered, fmt.Sprintf("%s (p = %s).", text, number(max(p, smallestChance)))}
+		}
+		if !m.size && size+2*own.scale <= plainOff*b.around {
+			continue
+		}
+		if out.verdict == incident.VerdictRecovered {
+			why := fmt.Sprintf("%s, but it may be noise (p = %s).", text, number(p))
+			if size <= own.most {
+				why = fmt.Sprintf("%s, but it may be noise: it was so before the change, too.", text)
+			}
+			out = finding{incident.VerdictUnknown, why}
+		}
+	}
+	return out
+}
+
+// expectedNow is what was expected where the errors are.
+func (b *byItself) expectedNow(errors []float64) []float64 {
+	points := b.points[len(b.points)-len(errors):]
+	out := make([]float64, len(errors))
+	for i := range out {
+		out[i] = points[i].Value - errors[i]
+	}
+	return out
+}
+
+func (b *byItself) medians(n int) (is, expected float64) {
+	points := b.points[len(b.points)-n:]
+	values := make([]float64, n)
+	for i, p := range points {
+		values[i] = p.Value
+	}
+	return median(values), median(b.expectedNow(b.errors[len(b.errors)-n:]))
+}
+
+// off says how a window differs.
+func (b *byItself) off(m measure, errors []float64, n int, size float64) string {
+	is, expected := b.medians(n)
+	so := fmt.Sprintf("Since %s the median is %s, and %s was to be expected by %s before the change",
+		b.points[len(b.points)-n].At.UTC().Format("2006-01-02 15:04:05"), b.value(is), b.value(expected), b.outlook.expect.name)
+	if !m.size {
+		return fmt.Sprintf("%s; a %s of %s off agrees at most", so, m.name, b.value(b.margin))
+	}
+	_ = errors
+	return fmt.Sprintf("%s; the %s from it is %s times that of before", so, m.name, number(math.Exp(size)))
+}
+
+func (b *byItself) agrees(n int) string {
+	is, expected := b.medians(n)
+	return fmt.Sprintf("The median is %s since %s, and %s was to be expected by %s before the change, and that agrees.",
+		b.value(is), b.points[len(b.points)-n].At.UTC().Format("2006-01-02 15:04:05"), b.value(expected), b.outlook.expect.name)
+}
+
+// own is how a measure varies by itself, over windows of the baseline.
+type own struct {
+	// window is how many samples the windows have.
+	window                              int
+	center, scale, usual, most, degrees float64
+}
+
+func (b *byItself) own(m measure, n int) own {
+	o := b.outlook
+	length := min(n, o.length)
+	var values []float64
+	window := 0
+	for _, row := range o.errors {
+		keep := min(len(row), n)
+		window = max(window, keep)
+		values = append(values, m.of(row[len(row)-keep:]))
+	}
+	out := own{window: window}
+	if m.size {
+		out.center = median(values)
+	}
+	sizes := make([]float64, len(values))
+	for i, v := range values {
+		sizes[i] = v - out.center
+		if !m.size {
+			sizes[i] = b.side(sizes[i])
+		}
+	}
+	slices.Sort(sizes)
+	distances := make([]float64, len(sizes))
+	for i, v := range sizes {
+		distances[i] = abs(v)
+	}
+	slices.Sort(distances)
+	share := usualShare
+	if len(sizes) >= manyOrigins {
+		share = oftenShare
+	}
+	out.usual, out.most = max(0, quantile(sizes, share)), sizes[len(sizes)-1]
+	_, variance := meanAndVariance(distances)
+	mean, _ := meanAndVariance(distances)
+	out.scale = max(noiseScale*median(distances), quantile(distances, 0.8)/1.2816, math.Sqrt(variance+mean*mean))
+	// What independent errors would do.
+	alone := b.noise / math.Sqrt(float64(window))
+	if m.size {
+		alone = 1 / math.Sqrt(float64(window))
+	}
+	ratio := max(1, out.scale/max(alone, math.SmallestNonzeroFloat64))
+	apart := min(float64(len(values))/correlationTime(values), float64(o.span)/float64(length))
+	enough := float64(len(present(o.grid.values))) / (ratio * ratio)
+	if ratio > 2 {
+		enough = 0
+	}
+	out.degrees = max(1, apart-1, min(mostIndependent, enough/2))
+	out.scale = max(out.scale, alone)
+	if !m.size && o.expect.steady && ratio <= nearlyAlone {
+		// As independent errors around a level: longer windows vary less than those
+		// that fit into the baseline, and do not go astray.
+		kept := float64(len(present(o.grid.values)))
+		out.scale *= math.Sqrt(min(1, float64(window)*(1/float64(n)+1/kept)))
+		return out
+	}
+	out.scale *= o.stretch
+	out.usual *= o.stretch
+	if !m.size {
+		out.most *= o.stretch
+	}
+	return out
+}
+
+// hidden says that a harm could hide in the noise of the last n samples; empty when
+// it could not.
+func (b *byItself) hidden(n int) string {
+	own := b.own(b.measures[0], n)
+	room := max(b.margin, mostHidden*b.noise)
+	off := b.side(b.measures[0].of(b.errors[len(b.errors)-n:]))
+	if b.noise <= 0 || off+2*own.scale <= room {
+		return ""
+	}
+	return fmt.Sprintf("All looks well, but before the change the signal moved by itself so much that a harm of %s would not show.", b.value(room))
+}
+
+// calm says that the last n samples, which look well, are too few after those that
+// did not; empty when they are enough. Harm that comes and goes has calm times, too.
+func (b *byItself) calm(n int) string {
+	var longest, run, bad, all int
+	far := max(b.margin, 3*b.noise)
+	for _, v := range b.errors[:len(b.errors)-n] {
+		if b.side(v) > far {
+			bad, longest, run = bad+1, max(longest, run), 0
+		} else if bad > 0 {
+			run++
+		}
+		if bad > 0 {
+			all++
+		}
+	}
+	needed := max(leastCalm, calmTimes*longest)
+	if bad > 0 && bad < all {
+		needed = max(needed, int(math.Ceil(math.Log(calmChance)/math.Log1p(-float64(bad)/float64(all)))))
+	}
+	if n >= needed {
+		return ""
+	}
+	return fmt.Sprintf("The last %d samples look well, but those before did not: at least %d are needed.", n, needed)
+}
+
+// calmChance is the most chance that harm which comes and goes has paused for as long
+// as the last samples.
+const calmChance = 1e-3
