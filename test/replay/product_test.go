@@ -140,6 +140,8 @@ evidence:
 recovery:
   slis:
     - {name: error ratio, system: shop, query: "{service}", unit: ratio, objective: "< 0.05", min_points: 3}
+  data:
+    - {name: orders without a payment, system: shop, sql: "{service}"}
   warmup: 100ms
   short: 500ms
   long: 1s

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -69,6 +70,20 @@ func scenarios() []scenario {
 		{name: "not-recovered", play: func(p *play) []string {
 			p.scene.set(func(s *scene) { s.signal = func(time.Time) float64 { return sick } })
 			return p.stuck(incident.VerdictNotRecovered)
+		}},
+		{name: "diverging", play: func(p *play) []string {
+			p.scene.set(func(s *scene) { s.diverging = 3 })
+			p.approve(1, p.open(1), "back")
+			v := p.rolledBack(1, 1, incident.RollbackDone)
+			require.True(p, v.LastRollback().Recovery.DataAlone())
+			p.page(1, incident.PageResolved)
+			p.until(1, "staying open", func(v incident.View) bool {
+				return slices.ContainsFunc(v.Timeline, func(e incident.Event) bool { return strings.Contains(e.Text, "stays open here") })
+			})
+			require.Equal(p, incident.OutcomeAccepted, p.command(1, ada, "took", incident.VerbTakeCommand).Outcome)
+			require.Equal(p, incident.OutcomeAccepted, p.command(1, ada, "closed", incident.VerbClose).Outcome)
+			p.ended(1)
+			return p.roots(1)
 		}},
 		{name: "void", play: func(p *play) []string {
 			v := p.open(1)

@@ -30,6 +30,8 @@ type scene struct {
 	versions map[string][]version
 	// signal is the service's error ratio; nil is a Prometheus without data.
 	signal func(at time.Time) float64
+	// diverging is how many rows a bad version left behind.
+	diverging int64
 	// beforeApply runs before a change of the path takes effect, without the
 	// lock.
 	beforeApply func(ctx context.Context, path string) error
@@ -135,6 +137,19 @@ func (w world) Collector(kind, in string) (driver.Collector, error) {
 }
 
 func (w world) Probe(in string) (driver.Probe, error) { return w, known("", "", in) }
+
+func (w world) Counter(in string) (driver.Counter, error) { return w, known("", "", in) }
+
+// Count implements driver.Counter. The query is the service's name.
+func (w world) Count(_ context.Context, query string) (int64, error) {
+	s, err := w.at(query)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.diverging, nil
+}
 
 func known(kind, want, in string) error {
 	if kind != want || in != system {
