@@ -8,22 +8,16 @@ import (
 	"github.com/backout/backout/workflows/incident"
 )
 
-// diverging is what data checks counted last that is above their bounds; empty when
-// nothing is, or when nobody counts.
-func (r *incidentRun) diverging() []incident.DataResult {
-	last := r.view().LastRollback()
-	if last == nil || last.Recovery == nil {
-		return nil
-	}
-	return last.Recovery.Diverging()
-}
-
 // stayOpen keeps an incident that was resolved at its source from ending by that alone,
 // because an alert clears when the service is well, whatever its data is. It reports
 // whether it does. Somebody who closes the incident here ends it.
 func (r *incidentRun) stayOpen(ctx workflow.Context) bool {
-	left := r.diverging()
-	if len(left) == 0 || r.state.ByHand {
+	last := r.view().Counted()
+	if last == nil || r.state.ByHand {
+		return false
+	}
+	left := last.Diverging()
+	if len(left) == 0 {
 		return false
 	}
 	text := fmt.Sprintf("it was resolved at its source, and stays open here because data still diverges (%s: %d, at most %d wanted)", left[0].Name, *left[0].After, left[0].AtMost)

@@ -86,14 +86,14 @@ func dataVerdict(v incident.Verdict) string {
 	}
 }
 
-// dataLeft asks for the repair of what still diverges after the last rollback, and to
-// look at what nobody could count.
+// dataLeft asks for the repair of what diverged when it was counted last, and to look at
+// what nobody could count.
 func dataLeft(v incident.View, team string, add addTodo) {
-	rb := v.LastRollback()
-	if rb == nil || rb.Recovery == nil {
+	last := v.Counted()
+	if last == nil {
 		return
 	}
-	for _, d := range rb.Recovery.Data {
+	for _, d := range last.Data {
 		name := Plain(d.Name, maxName)
 		switch {
 		case d.Verdict == incident.VerdictRecovered:

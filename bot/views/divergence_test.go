@@ -84,6 +84,16 @@ func TestDataIsSaidOfTheLastRollback(t *testing.T) {
 	require.Contains(t, body, "| orders without a payment | 0 | 37 | 0 |")
 }
 
+// TestDataThatNobodyCountedAgainIsStillLeft is a second rollback that touched nothing:
+// what the first left is still there.
+func TestDataThatNobodyCountedAgainIsStillLeft(t *testing.T) {
+	t.Parallel()
+	v := diverging()
+	v.Rollbacks = append(v.Rollbacks, incident.RollbackView{ID: "rollback/pagerduty/Q1ABC/2", OptionID: "o2", Status: incident.RollbackVoid, Reason: "the world moved"})
+	_, body := views.Postmortem(v)
+	require.Contains(t, body, "(data to repair): repair the 37 that still diverge: orders without a payment")
+}
+
 // TestAWatchWithoutSLIsShowsItsCounts is a watch that a responder stopped.
 func TestAWatchWithoutSLIsShowsItsCounts(t *testing.T) {
 	t.Parallel()

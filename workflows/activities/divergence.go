@@ -95,7 +95,7 @@ func (a *Activities) countWithin(ctx context.Context, c incident.DataCheck) (int
 			}
 			answered <- got
 		}()
-		got.n, got.err = a.countOne(ctx, c)
+		got.n, got.err = Count(ctx, a.Systems, c, a.Now().UTC())
 	}()
 	late := fmt.Errorf("it was not counted in time, which is %s at most", countBudget)
 	select {
@@ -109,23 +109,23 @@ func (a *Activities) countWithin(ctx context.Context, c incident.DataCheck) (int
 	}
 }
 
-// countOne asks the system of one check.
-func (a *Activities) countOne(ctx context.Context, c incident.DataCheck) (int64, error) {
+// Count asks the system of one data check, a Prometheus for what it has now. Whatever is
+// not exactly one count is an error that says what it is.
+func Count(ctx context.Context, systems Systems, c incident.DataCheck, now time.Time) (int64, error) {
 	if err := recovery.CheckData([]incident.DataCheck{c}); err != nil {
 		return 0, err
 	}
 	if c.SQL != "" {
-		counter, err := a.Systems.Counter(c.System)
+		counter, err := systems.Counter(c.System)
 		if err != nil {
 			return 0, err
 		}
 		return counter.Count(ctx, c.SQL)
 	}
-	probe, err := a.Systems.Probe(c.System)
+	probe, err := systems.Probe(c.System)
 	if err != nil {
 		return 0, err
 	}
-	now := a.Now().UTC()
 	series, err := probe.QueryRange(ctx, c.PromQL, now, now, countStep)
 	if err != nil {
 		return 0, err

@@ -52,11 +52,22 @@ type DataResult struct {
 func (r RecoveryResult) Diverging() []DataResult {
 	var out []DataResult
 	for _, d := range r.Data {
-		if d.Verdict == VerdictNotRecovered {
+		if d.Verdict == VerdictNotRecovered && d.After != nil {
 			out = append(out, d)
 		}
 	}
 	return out
+}
+
+// Counted is how data was judged last in an incident: after the newest of its rollbacks
+// whose runbook counts. Nil when none does.
+func (v View) Counted() *RecoveryResult {
+	for i := len(v.Rollbacks) - 1; i >= 0; i-- {
+		if r := v.Rollbacks[i].Recovery; r != nil && len(r.Data) > 0 {
+			return r
+		}
+	}
+	return nil
 }
 
 // NoteDiverging begins the note that an incident stays open because of its data. The name

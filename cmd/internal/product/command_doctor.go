@@ -78,6 +78,7 @@ func (p *program) doctor(ctx context.Context) error {
 	doctorLedger(ctx, c.Ledger, check)
 	if rules.Catalogue != nil {
 		doctorRecorded(ctx, rules, reached, check)
+		doctorData(ctx, rules, reached, check)
 	}
 	if bad > 0 {
 		return fmt.Errorf("%d checks failed", bad)
