@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/backout/backout/workflows/activities"
 	"github.com/backout/backout/workflows/incident"
@@ -103,10 +104,14 @@ func TestWhatIsNotPinnedAfterTheEnd(t *testing.T) {
 		{name: "of another channel", q: elsewhere, want: incident.OutcomeDenied, says: "not in the channel"},
 		{name: "an edit of what is not pinned", q: pin("e1", "100.1", ""), want: incident.OutcomeStale},
 		{name: "nobody's", q: pin("e1", "100.1", "UEVE"), got: activities.PinResult{Found: true, Pinned: true, Denied: "only people"}, want: incident.OutcomeUnidentified},
-		{name: "into an issue that is closed", q: pin("e1", "100.1", "UADA"), got: says(pin("", "100.1", ""), "it", 0), want: incident.OutcomeDenied, says: "the postmortem is closed",
-			stands: func(int) (activities.FollowUpState, error) { return activities.FollowUpState{}, nil }},
-		{name: "into an issue that is gone", q: pin("e1", "100.1", "UADA"), got: says(pin("", "100.1", ""), "it", 0), want: incident.OutcomeDenied, says: "closed or gone",
-			stands: func(int) (activities.FollowUpState, error) { return activities.FollowUpState{}, gone }},
+		{
+			name: "into an issue that is closed", q: pin("e1", "100.1", "UADA"), got: says(pin("", "100.1", ""), "it", 0), want: incident.OutcomeDenied, says: "the postmortem is closed",
+			stands: func(int) (activities.FollowUpState, error) { return activities.FollowUpState{}, nil },
+		},
+		{
+			name: "into an issue that is gone", q: pin("e1", "100.1", "UADA"), got: says(pin("", "100.1", ""), "it", 0), want: incident.OutcomeDenied, says: "closed or gone",
+			stands: func(int) (activities.FollowUpState, error) { return activities.FollowUpState{}, gone },
+		},
 		{name: "no timestamp", q: pin("e1", "1' OR 1", "UADA")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -201,6 +206,30 @@ func TestFollowUpGoesOn(t *testing.T) {
 	require.Equal(t, "pagerduty/Q1/postmortem/e3", w.remarks[0].ID)
 	require.Len(t, w.drafts, 1, "what was not written is written")
 	require.Len(t, w.drafts[0].Pins, 1)
+}
+
+// A history that has grown long goes on in a new run, with nothing lost.
+func TestFollowUpContinuesAsNew(t *testing.T) {
+	t.Parallel()
+	w := after(t)
+	w.readPin = func(_ int, q incident.PinRequest) (activities.PinResult, error) {
+		return says(q, "it", time.Minute), nil
+	}
+	w.env.RegisterDelayedCallback(func() { w.env.SetContinueAsNewSuggested(true) }, 25*time.Hour)
+	w.env.RegisterDelayedCallback(func() { w.env.SignalWorkflow(incident.SignalOver, incident.View{Key: "pagerduty/Q2"}) }, 26*time.Hour)
+	got := update(w, 24*time.Hour, incident.UpdatePin, "1", pin("e1", "100.1", "UADA"))
+	err := follow(t, w, followed())
+	var next *workflow.ContinueAsNewError
+	require.ErrorAs(t, err, &next)
+	require.Equal(t, incident.OutcomeAccepted, got.Outcome)
+	var in incident.FollowUpInput
+	require.NoError(t, defaultConverter.FromPayloads(next.Input, &in))
+	require.Equal(t, key, in.Key)
+	require.Equal(t, dueAt.Add(-24*time.Hour), in.State.Next)
+	require.Equal(t, 1, in.State.PinLooks)
+	require.Len(t, in.State.View.Pins, 1)
+	require.False(t, in.State.Unwritten)
+	require.Len(t, w.drafts, 1)
 }
 
 // An incident that is over hands itself to who follows its postmortem.

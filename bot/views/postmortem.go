@@ -223,7 +223,7 @@ func (p *paper) summary(v incident.View) {
 	p.line(fmt.Sprintf("**%s %s**", severity(v.Severity), md(about(v))))
 	p.line("")
 	if s := likely(v); s != nil {
-		p.item("Probable cause: %s", md(change(s.Change)))
+		p.item("%s: %s", causeWords(v), md(change(s.Change)))
 	} else {
 		p.item("Probable cause: none named. %s", md(v.Ranking.Reason))
 	}
@@ -250,9 +250,9 @@ func harm(v incident.View) string {
 	case !until.IsZero():
 		return fmt.Sprintf("it lasted %s, from %s until recovery was measured at %s", between(from, until), stamp(from), stamp(until))
 	case !v.ClosedAt.IsZero():
-		return fmt.Sprintf("it lasted up to %s, from %s until it was closed at %s; recovery after a rollback was not measured", between(from, v.ClosedAt), stamp(from), stamp(v.ClosedAt))
+		return fmt.Sprintf("it lasted up to %s, from %s until it was closed at %s; no recovery was measured", between(from, v.ClosedAt), stamp(from), stamp(v.ClosedAt))
 	default:
-		return fmt.Sprintf("it began at %s, and recovery was not measured", stamp(from))
+		return fmt.Sprintf("it began at %s, and no recovery was measured yet", stamp(from))
 	}
 }
 

@@ -157,7 +157,7 @@ func (p *paper) internal(v incident.View) {
 	p.line("")
 	p.line(fmt.Sprintf("> **%s %s**: %s. %s.", severity(v.Severity), mdName(service(v)), md(ending(v)), capital(harm(v))))
 	if s := likely(v); s != nil {
-		p.line("> Probable cause: " + md(what(s.Change)) + ".")
+		p.line("> " + causeWords(v) + ": " + md(what(s.Change)) + ".")
 	} else {
 		p.line("> The cause is not known yet.")
 	}

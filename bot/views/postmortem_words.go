@@ -63,6 +63,15 @@ func ending(v incident.View) string {
 	}
 }
 
+// causeWords are what the likeliest change is called: less than a cause once taking
+// something back did not help.
+func causeWords(v incident.View) string {
+	if rb := v.LastRollback(); rb != nil && rb.Recovery != nil && rb.Recovery.Verdict == incident.VerdictNotRecovered {
+		return "Suspected, but the rollback did not help"
+	}
+	return "Probable cause"
+}
+
 // again says that an option is another one than an earlier option of the same name.
 func again(v incident.View, o incident.Option) string {
 	for _, earlier := range v.Decided {

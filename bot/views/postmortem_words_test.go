@@ -97,6 +97,7 @@ func TestHowAnIncidentEnded(t *testing.T) {
 			tt.change(&v)
 			_, body := views.Postmortem(v)
 			require.Contains(t, body, tt.want)
+			require.Equal(t, tt.name == "not recovered", !strings.Contains(body, "Probable cause: deploy"), "a cause that was taken back in vain is none")
 		})
 	}
 }

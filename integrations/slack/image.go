@@ -1,6 +1,7 @@
 package slack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,9 @@ import (
 // larger.
 const maxImage = 1 << 20
 
-// Image is a file of a message as it stands now, by its ID, of at most maxImage bytes.
-// It is fetched with the bot's token, from Slack's own hosts alone: a file that somebody
+// Image is a picture of a message as it stands now, by the ID of its file, of at most
+// maxImage bytes: of a larger one, the largest that Slack made of it for looking at. It
+// is fetched with the bot's token, from Slack's own hosts alone: a file that somebody
 // keeps elsewhere is refused, because the token would go there.
 //
 // It needs the scope files:read. Without it Slack answers with status 200 and a page to
@@ -38,16 +40,20 @@ func (c *Channel) Image(ctx context.Context, channel, ts, file string) ([]byte, 
 	switch {
 	case f.IsExternal || f.Mode == "external":
 		return nil, fmt.Errorf("read image: it is not kept in Slack: %w", driver.ErrInvalid)
-	case f.Size > maxImage:
+	case f.Size > maxImage && preview(f) == "":
 		return nil, fmt.Errorf("read image: it has %d bytes, and at most %d are copied: %w", f.Size, maxImage, driver.ErrInvalid)
 	case f.URLPrivateDownload == "":
 		return nil, fmt.Errorf("read image: Slack hands it to nobody, or not to the app; give the Slack app the scope files:read: %w", driver.ErrDenied)
 	}
-	if !c.slackHosts(f.URLPrivateDownload) {
+	address := f.URLPrivateDownload
+	if f.Size > maxImage {
+		address = preview(f)
+	}
+	if !c.slackHosts(address) {
 		return nil, fmt.Errorf("read image: it is not on a host of Slack's: %w", driver.ErrInvalid)
 	}
 	var content bounded
-	err = wrap("download of a file", c.opts.API.GetFileContext(ctx, f.URLPrivateDownload, &content))
+	err = wrap("download of a file", c.opts.API.GetFileContext(ctx, address, &content))
 	switch {
 	case content.over:
 		return nil, fmt.Errorf("read image: it has more than %d bytes: %w", maxImage, driver.ErrInvalid)
@@ -61,6 +67,13 @@ func (c *Channel) Image(ctx context.Context, channel, ts, file string) ([]byte, 
 		return nil, errors.New("read image: Slack answered with nothing")
 	}
 	return content.kept, nil
+}
+
+// preview is the address of the largest picture that Slack made of an image; empty when
+// it made none.
+// Source: https://docs.slack.dev/reference/objects/file-object
+func preview(f slackgo.File) string {
+	return cmp.Or(f.Thumb1024, f.Thumb960, f.Thumb800, f.Thumb720, f.Thumb480)
 }
 
 // fileDomains are where Slack keeps files.

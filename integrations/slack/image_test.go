@@ -92,3 +92,36 @@ func TestImageOfNoMessage(t *testing.T) {
 	_, err := imaging(t, s, s.APIURL()).Image(t.Context(), channelID, "1700000000.000100", "F1")
 	require.ErrorIs(t, err, driver.ErrNotFound)
 }
+
+// Of an image that is too large to be copied there is what Slack shows of it.
+func TestImageThatIsTooLargeIsSeenSmaller(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, preview string
+		want          error
+	}{
+		{name: "smaller", preview: "/files-pri/F2/download/small.png"},
+		{name: "kept elsewhere", preview: "https://evil.example/small.png", want: driver.ErrInvalid},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, fakeslack.Options{})
+			if tt.want == nil {
+				tt.preview = s.URL() + tt.preview
+			}
+			_, err := s.Say(t.Context(), fakeslack.Say{User: "U0ADA", Channel: channelID, Text: "look", Files: []fakeslack.File{
+				{ID: "F1", Name: "large.png", Mimetype: "image/png", Content: []byte(png + strings.Repeat("x", 1<<20)), Preview: tt.preview},
+				{ID: "F2", Name: "small.png", Mimetype: "image/png", Content: []byte(png)},
+			}})
+			require.NoError(t, err)
+			list := s.Messages(channelID)
+			content, err := imaging(t, s, s.APIURL()).Image(t.Context(), channelID, list[len(list)-1].TS, "F1")
+			if tt.want != nil {
+				require.ErrorIs(t, err, tt.want)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, png, string(content))
+		})
+	}
+}

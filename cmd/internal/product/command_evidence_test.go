@@ -112,7 +112,7 @@ func TestEvidenceIsShown(t *testing.T) {
 		{name: "no such name", args: []string{"chart", "--phase", "before"}, code: ExitFailed, says: "no document is called"},
 		{name: "no such digest", args: []string{incident.DigestOf([]byte("other"))}, code: ExitFailed, says: "none has that digest"},
 		{name: "too few digits", args: []string{incident.ShortDigest(before.Digest)[:7]}, code: ExitFailed, says: "no document is called"},
-		{name: "no such phase", args: []string{"chart", "--phase", "during"}, code: ExitUsage, says: "before, after or chart"},
+		{name: "no such phase", args: []string{"chart", "--phase", "during"}, code: ExitUsage, says: "before, after, chart or pinned"},
 		{name: "no document", args: nil, code: ExitUsage, says: "show INCIDENT NAME|DIGEST"},
 		{name: "a file that is there", args: []string{before.Digest, "-o", filepath.Join(filepath.Dir(folder), LedgerFile)}, code: ExitFailed, says: "exists"},
 	} {

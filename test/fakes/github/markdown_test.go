@@ -31,8 +31,10 @@ func TestMarkdown(t *testing.T) {
 		{name: "data link", source: "[x](data:text/html,y)", want: "<p>x</p>"},
 		{name: "attribute in a link", source: `[x](https://e.com/"onclick=1)`, want: "<p>" + a + `"https://e.com/&#34;onclick=1">x</a></p>`},
 		{name: "markup", source: "<img src=x onerror=alert(1)>", want: "<p>&lt;img src=x onerror=alert(1)&gt;</p>"},
-		{name: "picture of two themes", source: `<picture><source media="(prefers-color-scheme: dark)" srcset="https://e.com/d.png?raw=true&amp;x=1"><img alt="a &lt;b&gt; &quot;c&quot;" src="https://e.com/l.png" width="320"></picture>`,
-			want: `<p><picture><source media="(prefers-color-scheme: dark)" srcset="https://e.com/d.png?raw=true&amp;x=1"><img alt="a &lt;b&gt; &#34;c&#34;" src="https://e.com/l.png" width="320"></picture></p>`},
+		{
+			name: "picture of two themes", source: `<picture><source media="(prefers-color-scheme: dark)" srcset="https://e.com/d.png?raw=true&amp;x=1"><img alt="a &lt;b&gt; &quot;c&quot;" src="https://e.com/l.png" width="320"></picture>`,
+			want: `<p><picture><source media="(prefers-color-scheme: dark)" srcset="https://e.com/d.png?raw=true&amp;x=1"><img alt="a &lt;b&gt; &#34;c&#34;" src="https://e.com/l.png" width="320"></picture></p>`,
+		},
 		{name: "what a picture may not have", source: `<img alt="a" onerror="alert(1)" style="x" src="javascript:alert(1)" width="9999999">`, want: `<p><img alt="a"></p>`},
 		{name: "what a source may not have", source: `<picture><source media="print" onload="x" srcset="data:x"><img src="https://e.com/l.png"></picture>`, want: `<p><picture><source><img src="https://e.com/l.png"></picture></p>`},
 		{name: "picture that is none", source: `<picture><script>x</script></picture>`, want: "<p>&lt;picture&gt;&lt;script&gt;x&lt;/script&gt;&lt;/picture&gt;</p>"},

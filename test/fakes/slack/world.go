@@ -74,6 +74,8 @@ type File struct {
 	// Download is the address at which the app gets it with its token; Say makes one
 	// for a file with content.
 	Download string
+	// Preview is the address of a smaller picture of it, empty when there is none.
+	Preview string
 	// Content is what a person shares.
 	Content []byte
 }
@@ -211,6 +213,9 @@ func (f File) wire() map[string]any {
 	}
 	if f.Download != "" {
 		out["url_private_download"] = f.Download
+	}
+	if f.Preview != "" {
+		out["thumb_1024"] = f.Preview
 	}
 	return out
 }
