@@ -218,7 +218,10 @@ func redactKeyLines(b []byte, n int) ([]byte, int) {
 		if within(ended, m[1], until) || first >= len(lines) || !led(b, lines[first]) {
 			continue // It is whole, or is known by its spelling.
 		}
-		for i := first; i < len(lines) && i < first+maxKeyLines && take(i); i++ {
+		for i := first; i < min(len(lines), first+maxKeyLines); i++ {
+			if !take(i) {
+				break
+			}
 		}
 	}
 	for k, m := range ended {
@@ -230,7 +233,10 @@ func redactKeyLines(b []byte, n int) ([]byte, int) {
 			continue
 		}
 		last := lineAt(m[0]) - 1
-		for i := last; i >= 0 && i > last-maxKeyLines && take(i); i-- {
+		for i := last; i > max(-1, last-maxKeyLines); i-- {
+			if !take(i) {
+				break
+			}
 		}
 	}
 	b, found := apply(b, changes)

@@ -117,7 +117,7 @@ func isWordByte(c byte) bool {
 }
 
 // header is what may stand between the name of a header and its value, also in
-// JSON, in a list in JSON and inside of a JSON string.
+// JSON, in a list in JSON, inside of a JSON string, and as Go, Ruby and Python print it.
 const header = `(?:\\*["']?\s*[:=]>?|\\*["']\s*,)\s*(?:\[\][a-z]+\{|\[)?\s*b?\\*["']?`
 
 // spellings are tried in this order: what spans lines first, then tokens, then
