@@ -79,13 +79,13 @@ func (w *world) play(ctx context.Context, o options, out io.Writer) error {
 		fakeslack.File{Name: "failing by items.png", Mimetype: "image/png", Content: seen}); err != nil {
 		return fmt.Errorf("pin a message: %w", err)
 	}
-	view, err := w.await(ctx, key, follow, func(v incident.View) bool {
+	if _, err := w.await(ctx, key, follow, func(v incident.View) bool {
 		return v.Phase == incident.PhaseClosed || v.Phase == incident.PhaseStuck
-	})
-	if err != nil {
+	}); err != nil {
 		return fmt.Errorf("wait for the end of the incident: %w", err)
 	}
-	if view, err = awaitWhole(ctx, w.view(key), follow); err != nil {
+	view, err := awaitWhole(ctx, w.view(key), follow)
+	if err != nil {
 		return fmt.Errorf("wait for the postmortem and the chart: %w", err)
 	}
 	if o.view != "" {

@@ -167,7 +167,7 @@ func TestSet(t *testing.T) {
 	}{
 		{"unknown inverse", func() error { _, err := set.Inverse("plant.burn", "oak"); return err }, "no such kind"},
 		{"unknown source", func() error { _, err := set.Source("plant.novel", "oak"); return err }, "no such kind"},
-		{"unknown collector", func() error { _, err := set.Collector("plant.film", "oak"); return err }, "no such kind"},
+		{"unknown collector", func() error { _, err := set.Collector("plant.sketch", "oak"); return err }, "no such kind"},
 		{"unknown recorder", func() error { _, err := set.Recorder("plant.graft", "oak"); return err }, "no such kind"},
 		{"unknown system", func() error { _, err := set.Inverse("plant.prune", "ash"); return err }, "no such system"},
 		{"probe on an unknown system", func() error { _, err := set.Probe("ash"); return err }, "no such system"},

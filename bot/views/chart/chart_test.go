@@ -334,7 +334,8 @@ func TestNoTextTouchesAnother(t *testing.T) {
 				require.Empty(t, crossed)
 			}
 			if len(c.Windows) == 1 {
-				require.Equal(t, min(len(c.Panels), chart.MaxPanels), wanted, "the bound of a panel is not said")
+				panels := min(len(c.Panels), chart.MaxPanels)
+				require.Equal(t, panels, wanted, "the bound of a panel is not said")
 			}
 		})
 	}

@@ -15,12 +15,12 @@ import (
 	"github.com/backout/backout/workflows/activities/redact/redacttest"
 )
 
-// TestCanaries plants secrets of more than fifty shapes, and none of them survives: not
+// TestCanaries plants secrets of more than a hundred shapes, and none of them survives: not
 // as it is, and not in the spellings that text takes on its way.
 func TestCanaries(t *testing.T) {
 	t.Parallel()
 	planted := redacttest.Canaries()
-	require.GreaterOrEqual(t, len(planted), 50)
+	require.GreaterOrEqual(t, len(planted), 100)
 	names := map[string]bool{}
 	for _, c := range planted {
 		require.False(t, names[c.Name], c.Name)

@@ -29,10 +29,11 @@ func Document(content []byte, mediaType string) (out []byte, n int) {
 		bytes.HasPrefix(first, []byte("{")) || bytes.HasPrefix(first, []byte("[")) {
 		out, n = secretsInJSON(out, nested)
 	}
+	out, inTables := secretsInTables(out)
 	out, inLines := secretsInLines(out)
 	out, inYAML := secretsInYAML(out)
 	out, rest := Redact(out)
-	return out, n + inLines + inYAML + rest
+	return out, n + inTables + inLines + inYAML + rest
 }
 
 const (

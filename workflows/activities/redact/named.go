@@ -28,11 +28,14 @@ var (
 )
 
 // listed is the name in an entry of a list of names and values, such as the
-// environment of a container, in YAML and in JSON.
-var listed = regexp.MustCompile(`(?i)^name\\*["']?\s*:\s*\\*["']?([A-Za-z0-9_.-]+)\\*["']?\s*,?\s*\\*["']?value\\*["']?\s*:[ \t]*`)
+// environment of a container, in YAML and in JSON, or of settings in XML.
+var listed = regexp.MustCompile(`(?i)^(?:name|key)\\*["']?\s*[:=]\s*\\*["']?([A-Za-z0-9_.-]+)\\*["']?\s*,?\s*\\*["']?value\\*["']?\s*[:=][ \t]*(?:\{\s*\\*["']string_?value\\*["']\s*:[ \t]*)?`)
 
 // flagged is a flag whose value is the next word, also in a list in JSON.
 var flagged = regexp.MustCompile(`^--([A-Za-z0-9_-]+)(?:[ \t]+|\\*["']\s*,\s*)`)
+
+// flaggedOnce is one with one dash.
+var flaggedOnce = regexp.MustCompile(`^ -([A-Za-z][A-Za-z0-9_-]*)[ \t]+`)
 
 // found is a name with a value behind it.
 type found struct {
@@ -46,7 +49,7 @@ func redactNamed(b []byte, n int) ([]byte, int) {
 	for _, begin := range []struct {
 		text string
 		re   *regexp.Regexp
-	}{{"name", listed}, {"Name", listed}, {"--", flagged}} {
+	}{{"name", listed}, {"Name", listed}, {"key", listed}, {"Key", listed}, {"--", flagged}, {" -", flaggedOnce}} {
 		b, n = redactValues(b, n, func(b []byte, at int) (found, bool) { return begun(b, at, begin.text, begin.re) })
 	}
 	return b, n
@@ -66,20 +69,13 @@ func redactValues(b []byte, n int, next func(b []byte, at int) (found, bool)) ([
 		if !maySound(name) {
 			continue
 		}
-		what := secretEnd.Find(name)
-		only := func([]byte) bool { return true }
-		if what == nil {
-			what, only = onlyPass.Find(name), looksChosen
-		}
-		if what == nil {
-			what, only = vagueEnd.Find(name), looksRandom
-		}
-		if what == nil || harmlessEnd.Match(name) {
+		if harmlessEnd.Match(name) {
 			continue
 		}
 		for _, v := range valuesAt(b, f) {
 			secret := b[v.start:v.end]
-			if isPlaceholder(secret) || !only(secret) {
+			what := secretBy(name, secret)
+			if what == nil {
 				continue
 			}
 			if isReference(secret) {
@@ -98,6 +94,24 @@ func redactValues(b []byte, n int, next func(b []byte, at int) (found, bool)) ([
 	return append(out, b[from:]...), n
 }
 
+// secretBy is the part of a name, in lower case, that says that its value is a secret;
+// nil when it is none.
+func secretBy(name, value []byte) []byte {
+	if !maySound(name) || harmlessEnd.Match(name) || isPlaceholder(value) {
+		return nil
+	}
+	if what := secretEnd.Find(name); what != nil {
+		return what
+	}
+	if what := onlyPass.Find(name); what != nil && looksChosen(value) {
+		return what
+	}
+	if what := vagueEnd.Find(name); what != nil && looksRandom(value) {
+		return what
+	}
+	return nil
+}
+
 // separated finds the next name that is parted from its value by a colon, an
 // equals sign or an arrow.
 func separated(b []byte, at int) (found, bool) {
@@ -114,15 +128,56 @@ func separated(b []byte, at int) (found, bool) {
 		for at < len(b) && (b[at] == ' ' || b[at] == '\t') {
 			at++
 		}
-		end := len(bytes.TrimRight(b[:sep], " \t"))
-		if end > 0 && (b[end-1] == '"' || b[end-1] == '\'') {
-			end = len(bytes.TrimRight(b[:end-1], "\\"))
-		}
+		end := nameEnd(b, sep)
+		at += len(htmlQuote(b[at:]))
 		if end == 0 || !mayEnd(b[end-1]) {
 			continue
 		}
 		return found{key: nameAt(b, end), end: end, value: at}, true
 	}
+}
+
+// coloured ends with a change of colour, as a logger writes it to a terminal, also in
+// a string of JSON.
+var coloured = regexp.MustCompile(`(?:\x1b|\\+u001[bB]|\\+x1[bB]|\\+033)\[[0-9;]*m$`)
+
+// maxColour bounds a change of colour, in bytes.
+const maxColour = 32
+
+// htmlQuotes are quotes as HTML spells them.
+var htmlQuotes = []string{"&quot;", "&#34;", "&#39;"}
+
+// htmlQuote is the quote in HTML that a text begins with, or nothing.
+func htmlQuote(b []byte) string {
+	for _, q := range htmlQuotes {
+		if bytes.HasPrefix(b, []byte(q)) {
+			return q
+		}
+	}
+	return ""
+}
+
+// nameEnd is where a name before a separator ends: before spaces, quotes, and a change
+// of colour.
+func nameEnd(b []byte, sep int) int {
+	end := len(bytes.TrimRight(b[:sep], " \t"))
+	if end > 0 && b[end-1] == 'm' {
+		from := max(0, end-maxColour)
+		if m := coloured.FindIndex(b[from:end]); m != nil {
+			end = from + m[0]
+		}
+	}
+	if end > 0 && (b[end-1] == '"' || b[end-1] == '\'') {
+		return len(bytes.TrimRight(b[:end-1], "\\"))
+	}
+	if end > 0 && b[end-1] == ';' {
+		for _, q := range htmlQuotes {
+			if bytes.HasSuffix(b[:end], []byte(q)) {
+				return end - len(q)
+			}
+		}
+	}
+	return end
 }
 
 // begun finds the next place where an expression, which begins with a text,

@@ -15,14 +15,17 @@ const passes = 4
 // name, quotes and structure around it stay. Empty values, references such as
 // "${DB_PASSWORD}" and what was redacted before stay as well, so that redacting
 // twice is redacting once.
-func Redact(content []byte) (out []byte, n int) {
+func Redact(content []byte) (out []byte, n int) { return redactText(content, unwrapped) }
+
+// redactText is Redact, for text that is so many encodings away from the document.
+func redactText(content []byte, depth int) (out []byte, n int) {
 	out = bytes.Clone(content)
 	for range passes {
 		var found int
-		for _, rule := range spellings {
-			out, found = rule.replace(out, found)
-		}
+		out, found = redactKeyLines(out, found)
+		out, found = redactSpelled(out, found)
 		out, found = redactNamed(out, found)
+		out, found = redactEncoded(out, found, depth)
 		if found == 0 {
 			break
 		}

@@ -46,22 +46,29 @@ func (s spelling) apart() spelling {
 	return s
 }
 
-// replace takes the secrets of one spelling out of b and adds their number to
-// n.
-func (s spelling) replace(b []byte, n int) ([]byte, int) {
-	for _, begin := range s.begins {
-		b, n = s.replaceAt(begin, b, n)
+// redactSpelled takes the secrets of all spellings out of b and adds their number to n.
+func redactSpelled(b []byte, n int) ([]byte, int) {
+	low := lower(b)
+	for _, s := range spellings {
+		for _, begin := range s.begins {
+			search := b
+			if s.fold {
+				search = low
+			}
+			out, found := s.replaceAt(begin, b, search, n)
+			if found > n {
+				b, low, n = out, lower(out), found
+			}
+		}
 	}
 	return b, n
 }
 
-func (s spelling) replaceAt(begin string, b []byte, n int) ([]byte, int) {
+// replaceAt takes the secrets of one spelling with one beginning, which is looked for
+// in search, out of b.
+func (s spelling) replaceAt(begin string, b, search []byte, n int) ([]byte, int) {
 	var out []byte
 	from := 0
-	search := b
-	if s.fold {
-		search = lower(b)
-	}
 	for at := 0; ; {
 		i := bytes.Index(search[at:], []byte(begin))
 		if i < 0 {
@@ -110,8 +117,8 @@ func isWordByte(c byte) bool {
 }
 
 // header is what may stand between the name of a header and its value, also in
-// JSON, in a list in JSON and inside of a JSON string.
-const header = `\\*["']?\s*[:=]\s*\[?\s*\\*["']?`
+// JSON, in a list in JSON, inside of a JSON string, and as Go, Ruby and Python print it.
+const header = `(?:\\*["']?\s*[:=]>?|\\*["']\s*,)\s*(?:\[\][a-z]+\{|\[)?\s*b?\\*["']?`
 
 // spellings are tried in this order: what spans lines first, then tokens, then
 // places where a secret stands without a name.
@@ -128,9 +135,9 @@ const header = `\\*["']?\s*[:=]\s*\[?\s*\\*["']?`
 // https://github.com/nats-io/nkeys
 // https://developer.hashicorp.com/vault/docs/concepts/tokens
 var spellings = []spelling{
-	place("private_key", `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----([^\[][\s\S]*?)-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----`, "-----begin "),
+	place("private_key", `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----([^\[](?:[^-]|-{1,4}[^-])*)-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----`, "-----begin "),
 	// One that is cut off.
-	place("private_key", `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----((?:[A-Za-z0-9+/=:,\s-]|\\[nr])+)`, "-----begin "),
+	place("private_key", `-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----((?:[A-Za-z0-9+/=:,\s-]|\\[nr/])+)`, "-----begin "),
 	// One in base64, as in a kubeconfig. What follows "-----BEGIN " there is
 	// "RSA PRIVATE", "PRIVATE KEY", "EC PRIVATE", "OPENSSH PRIVATE" and
 	// "ENCRYPTED PRIVATE".
@@ -175,7 +182,7 @@ var spellings = []spelling{
 	place("telegram_token", `/bot([0-9]{6,12}:[A-Za-z0-9_-]{30,})`, "/bot"),
 	place("discord_webhook", `/api/webhooks/[0-9]+/([A-Za-z0-9_-]{20,})`, "/api/webhooks/"),
 	token("nats_seed", `S[AUONCX][A-Z2-7]{56}\b`, "SA", "SU", "SO", "SN", "SC", "SX"),
-	token("jwt", `eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}`, "eyJ"),
+	token("jwt", `eyJ[A-Za-z0-9_-]{8,}(?:(?:\.|%2[eE])[A-Za-z0-9_-]*){2,4}`, "eyJ"),
 
 	place("authorization", `authorization`+header+`(?:bearer|basic|token|digest|negotiate|apikey|aws4-hmac-sha256|geniekey)\s+([^"'\\\r\n\[\]]+)`, "authorization"),
 	place("authorization", `authorization`+header+`([^\s"'\\\[\]{}]{8,})`, "authorization").and(notScheme),
@@ -192,10 +199,18 @@ var spellings = []spelling{
 	place("url_password", `://[^\s/:@"'<>\[]*:([^\s/"'<>?#]+)@`, "://"),
 	place("url_user", `://([^\s/:@"'<>?#]{16,})@`, "://"),
 	place("url_parameter", `[?&](?:[a-z0-9_.-]*(?:token|secret|password|passwd|pwd|signature|credential|api[_-]?key)|key|sig|code|auth)=([^&\s"'#\\<>]+)`, "?", "&"),
-	place("password", `<(?:[a-z0-9_.:-]*(?:password|passwd|secret|token|apikey))>([^<]+)</`, "<"),
+	place("password", `(?:<|\\+u003c)(?:[a-z0-9_.:-]*(?:password|passwd|secret|token|apikey))(?:>|\\+u003e)([^<\\]+)(?:<|\\+u003c)/`, "<", `\u003c`),
 	place("password", `(?:identified\s+by|password)\s+'([^'\r\n]+)'`, "identified", "password").apart(),
 	place("password", `curl\b[^\r\n]{0,400}?\s(?:-u|--user)[\s=]+["']?[^\s:"']+:([^\s"']+)`, "curl").apart(),
 	place("password", `login\s+\S+\s+password\s+(\S+)`, "login").apart(),
+	place("password", `(?:mysql|mariadb)[a-z-]*\s[^\r\n]{0,400}?\s?-p([^\s"']+)`, "mysql", "mariadb").apart(),
+	place("password", `redis-cli\s[^\r\n]{0,400}?\s?-a\s+["']?([^\s"']+)`, "redis-cli").apart(),
+	place("password", `sshpass\s+-p\s*["']?([^\s"']+)`, "sshpass").apart(),
+	place("password", `(?:docker|podman|helm\s+registry|oras|crane\s+auth)\s+login\s[^\r\n]{0,400}?\s?-p\s+["']?([^\s"']+)`, "docker", "podman", "helm", "oras", "crane").apart(),
+	place("password", `jdbc:oracle:[a-z0-9]+:[^/\s@"']+/([^\s@"']+)@`, "jdbc:oracle:"),
+	place("listed_value", `value\\*"\s*:\s*\\*"([^"\\]+)\\*"\s*,\s*\\*"(?:name|key)\\*"\s*:\s*\\*"[a-z0-9_.-]*(?:`+secretName+`)\\*"`, "value"),
+	place("secret_data", `data:map\[string\]\[\](?:uint8|byte)\{((?:"[^"]*":\[\]uint8\{[^}]*\}(?:,\s*)?|[^{}\[\]]+:\s?\[[0-9 ]*\],?)+)\}`, "data:map"),
+	place("basic_credentials", `basic\s+([A-Za-z0-9+/_-]{8,}={0,2})`, "basic").apart().and(isUserPassword),
 }
 
 // notScheme tells a bare credential from the word before one, and from prose.

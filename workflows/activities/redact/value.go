@@ -15,16 +15,28 @@ func valuesAt(b []byte, f found) []span {
 	if start >= len(b) {
 		return nil
 	}
+	if m := goSlice.FindSubmatchIndex(b[start:]); m != nil {
+		return listAt(b, start+m[1], '}')
+	}
+	if m := inBraces.FindSubmatchIndex(b[start:]); m != nil && bytes.IndexByte(b[f.end:start], '=') >= 0 {
+		return []span{{start + m[2], start + m[3]}}
+	}
 	switch c := b[start]; {
 	case c == '\n' || c == '\r' || c == '{':
 		return nil
 	case c == '[' && !bytes.HasPrefix(b[start:], []byte(opening)):
-		return listAt(b, start+1)
+		return listAt(b, start+1, ']')
 	case (c == '|' || c == '>') && blockHeader.Match(b[start:]):
 		return blockAt(b, f.key, start)
 	default:
 		if s, ok := quotedAt(b, start); ok {
 			return []span{s}
+		}
+		// A string of Python's with a letter before it.
+		if (c == 'b' || c == 'u') && start+1 < len(b) && (b[start+1] == '\'' || b[start+1] == '"') {
+			if s, ok := quotedAt(b, start+1); ok {
+				return []span{s}
+			}
 		}
 		return []span{bareAt(b, f)}
 	}
@@ -59,13 +71,19 @@ func quotedAt(b []byte, start int) (span, bool) {
 	return span{open + 1, len(b)}, true
 }
 
+// goSlice begins a slice in the syntax of Go, such as []string{.
+var goSlice = regexp.MustCompile(`^\[\][A-Za-z0-9_.*]+\{`)
+
+// inBraces is a value in braces, as in a connection string of ODBC.
+var inBraces = regexp.MustCompile(`^\{([^{}\r\n"'=:]+)\}(?:;|$)`)
+
 // listAt finds the elements of a list up to its closing bracket, or to the end
 // of the line if they have no quotes.
-func listAt(b []byte, start int) []span {
+func listAt(b []byte, start int, closing byte) []span {
 	var out []span
 	for i := start; i < len(b); {
 		switch b[i] {
-		case ']':
+		case closing:
 			return out
 		case ',', ' ', '\t', '\n', '\r':
 			i++
@@ -73,7 +91,7 @@ func listAt(b []byte, start int) []span {
 		}
 		s, ok := quotedAt(b, i)
 		if !ok {
-			n := bytes.IndexAny(b[i:], ",]\r\n")
+			n := bytes.IndexAny(b[i:], ",\r\n"+string(closing))
 			if n < 0 {
 				n = len(b) - i
 			}

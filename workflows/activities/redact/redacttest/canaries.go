@@ -52,7 +52,7 @@ func Canaries() []Canary {
 	for seed.Len() < 56 {
 		seed.WriteString("ABCDEFG2")
 	}
-	return []Canary{
+	return append(Encoded(), []Canary{
 		{Name: "AWS access key in a log line", Document: "using " + AWSKey + " now", Secret: AWSKey},
 		{Name: "AWS temporary access key", Document: "id=" + "ASIA" + "IOSFODNN7EXAMPLE", Secret: "ASIA" + "IOSFODNN7EXAMPLE"},
 		{Name: "AWS secret key in a profile", Document: "[default]\naws_secret_access_key = " + AWSSecret, Secret: AWSSecret},
@@ -140,5 +140,5 @@ func Canaries() []Canary {
 		{Name: "Terraform", Document: "  master_password = \"" + word + "\"\n", Secret: word},
 		{Name: "PHP array", Document: "'db_password' => '" + word + "',", Secret: word},
 		{Name: "Helm set", Document: "helm upgrade shop . --set db.password=" + word + ",replicas=2", Secret: word},
-	}
+	}...)
 }
