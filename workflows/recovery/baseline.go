@@ -281,7 +281,7 @@ func (b *byItself) look(n, windows int) finding {
 			continue
 		}
 		p := min(1, 2*studentTail(size/own.scale, own.degrees))
-		text := b.off(m, last, n, size)
+		text := b.off(m, n, size)
 		if size > own.most && p < errorBound/float64(measures*windows) {
 			return finding{incident.VerdictNotRecovered, fmt.Sprintf("%s (p = %s).", text, number(max(p, smallestChance)))}
 		}
@@ -319,14 +319,13 @@ func (b *byItself) medians(n int) (is, expected float64) {
 }
 
 // off says how a window differs.
-func (b *byItself) off(m measure, errors []float64, n int, size float64) string {
+func (b *byItself) off(m measure, n int, size float64) string {
 	is, expected := b.medians(n)
 	so := fmt.Sprintf("Since %s the median is %s, and %s was to be expected by %s before the change",
 		b.points[len(b.points)-n].At.UTC().Format("2006-01-02 15:04:05"), b.value(is), b.value(expected), b.outlook.expect.name)
 	if !m.size {
 		return fmt.Sprintf("%s; a %s of %s off agrees at most", so, m.name, b.value(b.margin))
 	}
-	_ = errors
 	return fmt.Sprintf("%s; the %s from it is %s times that of before", so, m.name, number(math.Exp(size)))
 }
 
@@ -411,6 +410,9 @@ func (b *byItself) own(m measure, n int) own {
 func (b *byItself) hidden(n int) string {
 	own := b.own(b.measures[0], n)
 	room := max(b.margin, mostHidden*b.noise)
+	if b.outlook.expect.goes {
+		room = max(b.margin, mostHidden*b.around)
+	}
 	off := b.side(b.measures[0].of(b.errors[len(b.errors)-n:]))
 	if b.noise <= 0 || off+2*own.scale <= room {
 		return ""

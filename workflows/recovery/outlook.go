@@ -15,16 +15,15 @@ const (
 	mostBaseline = 40_320
 	// mostLooked is how many samples of a window, or of what stands before it, are
 	// looked at: they are taken evenly from longer ones.
-	mostLooked = 400
+	mostLooked = 240
 	// mostOrigins is how many earlier moments are tried.
-	mostOrigins = 48
+	mostOrigins = 36
 	// leastFit is how few samples before a moment are enough to expect from.
 	leastFit = 12
 	// betterBy is how much smaller the errors of a less simple expectation must be.
 	betterBy = 0.93
-	// betterByFew is the same where earlier windows are fewer than fewApart.
+	// betterByFew is the same for a baseline of less than leastKept samples.
 	betterByFew = 0.75
-	fewApart    = 4
 	// shiftSpan is how many samples on either side show a shift of level, and
 	// shiftSize how many times further it must go than the signal usually does.
 	shiftSpan = 20
@@ -63,7 +62,9 @@ type expectation struct {
 	steady bool
 	// plain says that few samples are enough to find it out.
 	plain bool
-	of    func(o *outlook, c int, at []int) []float64
+	// goes says that something goes on as it went, which may end at any time.
+	goes bool
+	of   func(o *outlook, c int, at []int) []float64
 }
 
 // gridOf puts samples on the steps of a range.
@@ -104,7 +105,7 @@ func lookOut(g grid, lead, length int) *outlook {
 	o.stretch = math.Sqrt(float64(lead+length) / float64(o.lead+o.length))
 	o.span = room - o.lead
 	best, better := math.Inf(1), betterBy
-	if n < leastKept || o.span < fewApart*(o.lead+o.length) {
+	if n < leastKept {
 		better = betterByFew
 	}
 	var expected [][]float64
@@ -248,12 +249,12 @@ func (o *outlook) expectations() []expectation {
 			_, v := o.latest(c, 5)
 			return filled(len(at), median(v))
 		}},
-		{name: "its trend", plain: true, of: func(o *outlook, c int, at []int) []float64 { return o.line(c, c, at) }},
-		{name: "its latest trend", of: func(o *outlook, c int, at []int) []float64 { return o.line(c, long, at) }},
-		{name: "its last trend", of: func(o *outlook, c int, at []int) []float64 { return o.line(c, max(o.lead+o.length, leastFit), at) }},
+		{name: "its trend", goes: true, plain: true, of: func(o *outlook, c int, at []int) []float64 { return o.line(c, c, at) }},
+		{name: "its latest trend", goes: true, of: func(o *outlook, c int, at []int) []float64 { return o.line(c, long, at) }},
+		{name: "its last trend", goes: true, of: func(o *outlook, c int, at []int) []float64 { return o.line(c, max(o.lead+o.length, leastFit), at) }},
 	}
 	if slices.Min(append(present(o.grid.values), 1)) > 0 {
-		out = append(out, expectation{name: "its growth", of: func(o *outlook, c int, at []int) []float64 {
+		out = append(out, expectation{name: "its growth", goes: true, of: func(o *outlook, c int, at []int) []float64 {
 			logs := *o
 			logs.grid.values = make([]float64, c)
 			for i, v := range o.grid.values[:c] {
