@@ -13,7 +13,7 @@ const (
 	// leastSuffix is how few of the last samples are worth a look of their own, and
 	// shortestPart the smallest part of the samples that gets one.
 	leastSuffix  = 5
-	shortestPart = 8
+	shortestPart = 64
 	// leastCalm is how few samples may show that a signal has come back, and calmTimes
 	// how many times longer they must be than any calm time amid the harm.
 	leastCalm = 8
@@ -60,6 +60,9 @@ type byItself struct {
 	noise, margin float64
 	// around is the deviation within a window, without its trend.
 	around float64
+	// quantum is the distance of neighbouring values where there are only few; a median
+	// may jump by one.
+	quantum float64
 	// small is the size of errors that is none.
 	small    float64
 	errors   []float64
@@ -136,7 +139,7 @@ func (b *byItself) prepare(level float64) {
 	if mean, _ := meanAndVariance(sizes); b.noise <= mean/4 {
 		b.noise = mean
 	}
-	b.around = b.spread()
+	b.around, b.quantum = b.spread(), quantum(present(b.outlook.grid.values))
 	tolerance := b.tolerance()
 	switch b.margin = tolerance * abs(level); {
 	case b.around <= 0:
@@ -181,6 +184,25 @@ func (b *byItself) prepare(level float64) {
 		}})
 	}
 }
+
+// quantum is the smallest distance of values that are counts or steps; zero for
+// others.
+func quantum(values []float64) float64 {
+	v := slices.Clone(values)
+	slices.Sort(v)
+	v = slices.Compact(v)
+	if len(v) < 2 || len(v) > fewValues {
+		return 0
+	}
+	least := math.Inf(1)
+	for i := 1; i < len(v); i++ {
+		least = min(least, v[i]-v[i-1])
+	}
+	return least
+}
+
+// fewValues is how many different values a signal of counts or steps has at most.
+const fewValues = 20
 
 // spread is the deviation of the errors within a window, around its own line.
 func (b *byItself) spread() float64 {
@@ -266,12 +288,18 @@ func (b *byItself) look(n, windows int) finding {
 			continue // So few say nothing about sizes.
 		}
 		center, limit := 0.0, b.margin
+		if m.name == "median" {
+			limit = max(limit, b.quantum)
+		}
 		if m.size {
 			center, limit = own.center, math.Log(wider)
 		}
 		size := is - center
 		if !m.size {
 			size = b.side(size)
+		}
+		if m.size && b.outlook.expect.goes {
+			size -= math.Log(b.outlook.stretch)
 		}
 		if m.name == "median" && n == len(b.errors) {
 			allowed := median(b.expectedNow(last)) + limit

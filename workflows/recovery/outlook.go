@@ -47,8 +47,8 @@ type outlook struct {
 	// power says how errors grow with what is expected: not at all, with its root, or
 	// in proportion. size is what they are scaled to.
 	power, size float64
-	// low and high are the least and the most that was expected.
-	low, high float64
+	// low is the least that was expected.
+	low float64
 	// stretch is by how much further ahead the real window lies.
 	stretch float64
 	// span is how many steps the earlier moments cover.
@@ -62,7 +62,7 @@ type expectation struct {
 	steady bool
 	// plain says that few samples are enough to find it out.
 	plain bool
-	// goes says that something goes on as it went, which may end at any time.
+	// goes says that something goes on as it went last, which may end at any time.
 	goes bool
 	of   func(o *outlook, c int, at []int) []float64
 }
@@ -125,6 +125,9 @@ func lookOut(g grid, lead, length int) *outlook {
 	if o.errors == nil {
 		return nil
 	}
+	if o.expect.goes {
+		o.stretch *= o.stretch // What goes on goes astray in proportion.
+	}
 	o.scale(expected)
 	return o
 }
@@ -133,7 +136,7 @@ func lookOut(g grid, lead, length int) *outlook {
 func (o *outlook) scale(expected [][]float64) {
 	all := slices.Concat(expected...)
 	o.size = median(all)
-	o.low, o.high = slices.Min(all), slices.Max(all)
+	o.low = slices.Min(all)
 	if o.low <= 0 {
 		return
 	}
@@ -172,7 +175,7 @@ func (o *outlook) scaled(wrong, expected float64) float64 {
 	if o.power == 0 {
 		return wrong
 	}
-	return wrong * math.Pow(o.size/min(max(expected, o.low), o.high), o.power)
+	return wrong * math.Pow(o.size/max(expected, o.low), o.power)
 }
 
 // tried is what an expectation got wrong at earlier moments, and what it expected.
@@ -245,7 +248,7 @@ func (o *outlook) expectations() []expectation {
 			_, v := o.latest(c, long)
 			return filled(len(at), median(v))
 		}},
-		{name: "its latest level", of: func(o *outlook, c int, at []int) []float64 {
+		{name: "its latest level", goes: true, of: func(o *outlook, c int, at []int) []float64 {
 			_, v := o.latest(c, 5)
 			return filled(len(at), median(v))
 		}},
