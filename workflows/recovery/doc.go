@@ -18,6 +18,10 @@
 // beside a fixed threshold, mean plus three sigma and Kayenta's rule stands in
 // README.md, from the simulation of this package.
 //
+// Where there is no objective (backout verdict), a signal is judged by what it would
+// have done by itself: by its level, trend, growth or season, whichever told the most
+// at earlier moments of the baseline, and by how wrong that was there.
+//
 // It is pure: it sends no query, reads no clock and holds no state. Workflows,
 // activities and package seriesfile may import it; it imports workflows/incident, the
 // standard library, and for statistics gonum's mathext and go-moremath's stats.
