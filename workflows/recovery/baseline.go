@@ -13,7 +13,7 @@ const (
 	// leastSuffix is how few of the last samples are worth a look of their own, and
 	// shortestPart the smallest part of the samples that gets one.
 	leastSuffix  = 5
-	shortestPart = 8
+	shortestPart = 64
 	// leastCalm is how few samples may show that a signal has come back, and calmTimes
 	// how many times longer they must be than any calm time amid the harm.
 	leastCalm = 8
@@ -54,12 +54,13 @@ type measure struct {
 type byItself struct {
 	sliJudge
 	outlook *outlook
-	// worse are the directions that count: 1 higher, -1 lower, 0 either.
-	worse int
 	// noise is the deviation of the errors, and margin how far off a level may be.
 	noise, margin float64
 	// around is the deviation within a window, without its trend.
 	around float64
+	// quantum is the distance of neighbouring values where there are only few; a median
+	// may jump by one.
+	quantum float64
 	// small is the size of errors that is none.
 	small    float64
 	errors   []float64
@@ -82,8 +83,8 @@ type finding struct {
 }
 
 // freeVerdict judges by the baseline alone.
-func (j sliJudge) freeVerdict(worse int) (incident.Verdict, string, int) {
-	b := byItself{sliJudge: j, worse: worse}
+func (j sliJudge) freeVerdict() (incident.Verdict, string) {
+	b := byItself{sliJudge: j}
 	g := gridOf(j.m.Signal.Baseline[0], j.queries.Baseline)
 	var at []int
 	for _, p := range j.m.Signal.After[0].Points {
@@ -103,9 +104,9 @@ func (j sliJudge) freeVerdict(worse int) (incident.Verdict, string, int) {
 	end := g.index(b.points[len(b.points)-1].At)
 	o := lookOut(g, max(0, begin-len(g.values)), max(1, end-begin+1))
 	if o == nil {
-		return incident.VerdictUnknown, fmt.Sprintf("The baseline has %d samples, which are too few to tell what is usual.", len(present(g.values))), 0
+		return incident.VerdictUnknown, fmt.Sprintf("The baseline has %d samples, which are too few to tell what is usual.", len(present(g.values)))
 	}
-	b.outlook = o
+	b.outlook, *j.season = o, o.season
 	for _, p := range b.points {
 		at = append(at, o.grid.index(p.At))
 	}
@@ -118,11 +119,10 @@ func (j sliJudge) freeVerdict(worse int) (incident.Verdict, string, int) {
 	}
 	b.points = kept
 	if len(b.errors) < leastSuffix {
-		return incident.VerdictUnknown, fmt.Sprintf("Only %d samples have a counterpart before the change.", len(b.errors)), o.season
+		return incident.VerdictUnknown, fmt.Sprintf("Only %d samples have a counterpart before the change.", len(b.errors))
 	}
 	b.prepare(median(expected))
-	v, why := b.verdict()
-	return v, why, o.season
+	return b.verdict()
 }
 
 // prepare works out how large the errors usually are, and what is looked at.
@@ -136,7 +136,7 @@ func (b *byItself) prepare(level float64) {
 	if mean, _ := meanAndVariance(sizes); b.noise <= mean/4 {
 		b.noise = mean
 	}
-	b.around = b.spread()
+	b.around, b.quantum = b.spread(), quantum(present(b.outlook.grid.values))
 	tolerance := b.tolerance()
 	switch b.margin = tolerance * abs(level); {
 	case b.around <= 0:
@@ -180,26 +180,6 @@ func (b *byItself) prepare(level float64) {
 			return math.Log(sum + floor)
 		}})
 	}
-}
-
-// spread is the deviation of the errors within a window, around its own line.
-func (b *byItself) spread() float64 {
-	var sizes []float64
-	for _, row := range b.outlook.errors {
-		if len(row) >= leastSuffix {
-			for _, v := range withoutTrend(row) {
-				sizes = append(sizes, abs(v))
-			}
-		}
-	}
-	if len(sizes) == 0 {
-		return b.noise
-	}
-	spread := noiseScale * median(sizes)
-	if mean, _ := meanAndVariance(sizes); spread <= mean/4 {
-		spread = mean
-	}
-	return min(spread, b.noise)
 }
 
 // verdict looks at the last samples, all of them and then half as many and so on.
@@ -266,12 +246,18 @@ func (b *byItself) look(n, windows int) finding {
 			continue // So few say nothing about sizes.
 		}
 		center, limit := 0.0, b.margin
+		if m.name == "median" {
+			limit = max(limit, b.quantum)
+		}
 		if m.size {
 			center, limit = own.center, math.Log(wider)
 		}
 		size := is - center
 		if !m.size {
 			size = b.side(size)
+		}
+		if m.size && b.outlook.expect.goes {
+			size -= math.Log(b.outlook.stretch)
 		}
 		if m.name == "median" && n == len(b.errors) {
 			allowed := median(b.expectedNow(last)) + limit
@@ -281,7 +267,7 @@ func (b *byItself) look(n, windows int) finding {
 			continue
 		}
 		p := min(1, 2*studentTail(size/own.scale, own.degrees))
-		text := b.off(m, last, n, size)
+		text := b.off(m, n, size)
 		if size > own.most && p < errorBound/float64(measures*windows) {
 			return finding{incident.VerdictNotRecovered, fmt.Sprintf("%s (p = %s).", text, number(max(p, smallestChance)))}
 		}
@@ -319,14 +305,13 @@ func (b *byItself) medians(n int) (is, expected float64) {
 }
 
 // off says how a window differs.
-func (b *byItself) off(m measure, errors []float64, n int, size float64) string {
+func (b *byItself) off(m measure, n int, size float64) string {
 	is, expected := b.medians(n)
 	so := fmt.Sprintf("Since %s the median is %s, and %s was to be expected by %s before the change",
 		b.points[len(b.points)-n].At.UTC().Format("2006-01-02 15:04:05"), b.value(is), b.value(expected), b.outlook.expect.name)
 	if !m.size {
 		return fmt.Sprintf("%s; a %s of %s off agrees at most", so, m.name, b.value(b.margin))
 	}
-	_ = errors
 	return fmt.Sprintf("%s; the %s from it is %s times that of before", so, m.name, number(math.Exp(size)))
 }
 
@@ -335,114 +320,3 @@ func (b *byItself) agrees(n int) string {
 	return fmt.Sprintf("The median is %s since %s, and %s was to be expected by %s before the change, and that agrees.",
 		b.value(is), b.points[len(b.points)-n].At.UTC().Format("2006-01-02 15:04:05"), b.value(expected), b.outlook.expect.name)
 }
-
-// own is how a measure varies by itself, over windows of the baseline.
-type own struct {
-	// window is how many samples the windows have.
-	window                              int
-	center, scale, usual, most, degrees float64
-}
-
-func (b *byItself) own(m measure, n int) own {
-	o := b.outlook
-	length := min(n, o.length)
-	var values []float64
-	window := 0
-	for _, row := range o.errors {
-		keep := min(len(row), n)
-		window = max(window, keep)
-		values = append(values, m.of(row[len(row)-keep:]))
-	}
-	out := own{window: window}
-	if m.size {
-		out.center = median(values)
-	}
-	sizes := make([]float64, len(values))
-	for i, v := range values {
-		sizes[i] = v - out.center
-		if !m.size {
-			sizes[i] = b.side(sizes[i])
-		}
-	}
-	slices.Sort(sizes)
-	distances := make([]float64, len(sizes))
-	for i, v := range sizes {
-		distances[i] = abs(v)
-	}
-	slices.Sort(distances)
-	share := usualShare
-	if len(sizes) >= manyOrigins {
-		share = oftenShare
-	}
-	out.usual, out.most = max(0, quantile(sizes, share)), sizes[len(sizes)-1]
-	_, variance := meanAndVariance(distances)
-	mean, _ := meanAndVariance(distances)
-	out.scale = max(noiseScale*median(distances), quantile(distances, 0.8)/1.2816, math.Sqrt(variance+mean*mean))
-	// What independent errors would do.
-	alone := b.noise / math.Sqrt(float64(window))
-	if m.size {
-		alone = 1 / math.Sqrt(float64(window))
-	}
-	ratio := max(1, out.scale/max(alone, math.SmallestNonzeroFloat64))
-	apart := min(float64(len(values))/correlationTime(values), float64(o.span)/float64(length))
-	enough := float64(len(present(o.grid.values))) / (ratio * ratio)
-	if ratio > 2 {
-		enough = 0
-	}
-	out.degrees = max(1, apart-1, min(mostIndependent, enough/2))
-	out.scale = max(out.scale, alone)
-	if !m.size && o.expect.steady && ratio <= nearlyAlone {
-		// As independent errors around a level: longer windows vary less than those
-		// that fit into the baseline, and do not go astray.
-		kept := float64(len(present(o.grid.values)))
-		out.scale *= math.Sqrt(min(1, float64(window)*(1/float64(n)+1/kept)))
-		return out
-	}
-	out.scale *= o.stretch
-	out.usual *= o.stretch
-	if !m.size {
-		out.most *= o.stretch
-	}
-	return out
-}
-
-// hidden says that a harm could hide in the noise of the last n samples; empty when
-// it could not.
-func (b *byItself) hidden(n int) string {
-	own := b.own(b.measures[0], n)
-	room := max(b.margin, mostHidden*b.noise)
-	off := b.side(b.measures[0].of(b.errors[len(b.errors)-n:]))
-	if b.noise <= 0 || off+2*own.scale <= room {
-		return ""
-	}
-	return fmt.Sprintf("All looks well, but before the change the signal moved by itself so much that a harm of %s would not show.", b.value(room))
-}
-
-// calm says that the last n samples, which look well, are too few after those that
-// did not; empty when they are enough. Harm that comes and goes has calm times, too.
-func (b *byItself) calm(n int) string {
-	var longest, run, bad, all int
-	far := max(b.margin, 3*b.noise)
-	for _, v := range b.errors[:len(b.errors)-n] {
-		if b.side(v) > far {
-			bad, longest, run = bad+1, max(longest, run), 0
-		} else if bad > 0 {
-			run++
-		}
-		if bad > 0 {
-			all++
-		}
-	}
-	needed := max(leastCalm, calmTimes*longest)
-	if bad > 0 && bad < all {
-		needed = max(needed, int(math.Ceil(math.Log(calmChance)/math.Log1p(-float64(bad)/float64(all)))))
-	}
-	if n >= needed {
-		return ""
-	}
-	return fmt.Sprintf("The last %d samples look well, but those before did not: at least %d are needed.", n, needed)
-}
-
-// calmChance is the most chance that harm which comes and goes has paused for as long
-// as the last samples.
-const calmChance = 1e-3

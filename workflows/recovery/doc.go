@@ -25,6 +25,10 @@
 // stands for CountEvery, so that looks every few seconds do not each ask a production
 // database.
 //
+// Where there is no objective (backout verdict), a signal is judged by what it would
+// have done by itself: by its level, trend, growth or season, whichever told the most
+// at earlier moments of the baseline, and by how wrong that was there.
+//
 // It is pure: it sends no query, reads no clock and holds no state. Workflows,
 // activities and package seriesfile may import it; it imports workflows/incident, the
 // standard library, and for statistics gonum's mathext and go-moremath's stats.

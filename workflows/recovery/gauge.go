@@ -35,7 +35,7 @@ type window struct {
 // baseline. Empty when they are not.
 func (j sliJudge) violates(w window, base []float64) (incident.Verdict, string) {
 	share := j.badShare(w.values)
-	if j.free || share <= violatedShare {
+	if share <= violatedShare {
 		return incident.VerdictRecovered, ""
 	}
 	n := float64(len(w.values))
@@ -59,35 +59,10 @@ func (j sliJudge) violates(w window, base []float64) (incident.Verdict, string) 
 	return incident.VerdictNotRecovered, j.violated(w.name, w.length, w.values, share)
 }
 
-// margin is how far from its baseline a signal may be. With an objective it is the
-// tolerance's share of the baseline, or of a part of the bound. Without one it is
-// kept in proportion to the signal's own noise.
+// margin is how far from its baseline a signal may be: the tolerance's share of the
+// baseline, or of a part of the bound.
 func (j sliJudge) margin(base []float64) float64 {
-	tolerance := j.sli.Tolerance
-	if tolerance == 0 {
-		tolerance = DefaultTolerance
-	}
-	was := median(base)
-	if !j.free {
-		return tolerance * max(abs(was), smallestScale*abs(j.sli.Objective.Bound))
-	}
-	margin := tolerance * abs(was)
-	distances := make([]float64, len(base))
-	for i, v := range base {
-		distances[i] = abs(v - was)
-	}
-	noise := noiseScale * median(distances)
-	if noise <= 0 {
-		_, variance := meanAndVariance(base)
-		noise = math.Sqrt(variance)
-	}
-	if noise <= 0 {
-		return margin
-	}
-	if j.sli.Tolerance > 0 {
-		return max(margin, leastNoise*noise)
-	}
-	return min(max(margin, leastNoise*noise), mostNoise*noise)
+	return j.tolerance() * max(abs(median(base)), smallestScale*abs(j.sli.Objective.Bound))
 }
 
 // compare sets the windows against the baseline. Only worse counts: a signal
@@ -113,7 +88,7 @@ func (j sliJudge) moved(all []float64, w window) (incident.Verdict, string) {
 	own := j.placebos(all, len(w.values))
 	by := j.worseBy(is, was)
 	allowed := j.away(was, max(margin, own.usual()))
-	if bound := j.sli.Objective.Bound; !j.free && j.worseBy(allowed, bound) > 0 {
+	if bound := j.sli.Objective.Bound; j.worseBy(allowed, bound) > 0 {
 		allowed = bound
 	}
 	j.numbers.Allowed = &allowed
@@ -176,15 +151,11 @@ func (j sliJudge) spread(all []float64, w window) (incident.Verdict, string) {
 
 // settled asks for evidence that the signal is well, since one of the moments from
 // which it may count: that fewer than half of its samples are beyond the bound, or
-// that its mean does not stray so far from the bound by chance. Without an
-// objective the baseline's high mark is the bound. It says what is missing.
+// that its mean does not stray so far from the bound by chance. It says what
+// is missing.
 func (j sliJudge) settled(base []float64) string {
 	after := j.m.Signal.After[0]
 	bound := j.sli.Objective.Bound
-	if j.free {
-		n := len(sample(after, j.queries.After).values)
-		bound = j.away(j.highMark(recent(base, n)), j.placebos(base, n).usual())
-	}
 	memory := correlationTime(withoutTrend(base))
 	j.numbers.Independent = math.Round(10*float64(j.numbers.Samples)/memory) / 10
 	_, usual := meanAndVariance(withoutTrend(base))

@@ -184,9 +184,7 @@ func (j sliJudge) verdict(t Times) (incident.Verdict, string) {
 		if noBase != "" {
 			return unknown, noBase
 		}
-		v, why, season := j.freeVerdict(j.worse)
-		*j.season = season
-		return v, why
+		return j.freeVerdict()
 	}
 	if noBase != "" {
 		base = nil // The objective alone is the measure of what is bad.
@@ -231,10 +229,6 @@ func (j sliJudge) verdict(t Times) (incident.Verdict, string) {
 	}
 	if why := j.settled(base); why != "" {
 		return unknown, why
-	}
-	if j.free {
-		return good, fmt.Sprintf("The median is %s over %s and %s over %s; before the change it was %s, and that agrees.",
-			j.value(median(short)), span(j.spec.Short), j.value(median(long)), span(j.spec.Long), j.value(median(recent(base, len(long)))))
 	}
 	return good, fmt.Sprintf("The median is %s over %s and %s over %s, wanted %s; before the change it was %s.",
 		j.value(median(short)), span(j.spec.Short), j.value(median(long)), span(j.spec.Long), j.objective(), j.value(median(base)))
@@ -436,9 +430,6 @@ func (j sliJudge) away(v, d float64) float64 {
 // badShare is the share of values on the wrong side of the bound. The bound
 // itself is on the wrong side.
 func (j sliJudge) badShare(values []float64) float64 {
-	if j.free {
-		return 0
-	}
 	var bad int
 	for _, v := range values {
 		if j.worseBy(v, j.sli.Objective.Bound) >= 0 {

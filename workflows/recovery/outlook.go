@@ -15,16 +15,15 @@ const (
 	mostBaseline = 40_320
 	// mostLooked is how many samples of a window, or of what stands before it, are
 	// looked at: they are taken evenly from longer ones.
-	mostLooked = 400
+	mostLooked = 240
 	// mostOrigins is how many earlier moments are tried.
-	mostOrigins = 48
+	mostOrigins = 36
 	// leastFit is how few samples before a moment are enough to expect from.
 	leastFit = 12
 	// betterBy is how much smaller the errors of a less simple expectation must be.
 	betterBy = 0.93
-	// betterByFew is the same where earlier windows are fewer than fewApart.
+	// betterByFew is the same for a baseline of less than leastKept samples.
 	betterByFew = 0.75
-	fewApart    = 4
 	// shiftSpan is how many samples on either side show a shift of level, and
 	// shiftSize how many times further it must go than the signal usually does.
 	shiftSpan = 20
@@ -48,8 +47,8 @@ type outlook struct {
 	// power says how errors grow with what is expected: not at all, with its root, or
 	// in proportion. size is what they are scaled to.
 	power, size float64
-	// low and high are the least and the most that was expected.
-	low, high float64
+	// low is the least that was expected.
+	low float64
 	// stretch is by how much further ahead the real window lies.
 	stretch float64
 	// span is how many steps the earlier moments cover.
@@ -63,7 +62,9 @@ type expectation struct {
 	steady bool
 	// plain says that few samples are enough to find it out.
 	plain bool
-	of    func(o *outlook, c int, at []int) []float64
+	// goes says that something goes on as it went last, which may end at any time.
+	goes bool
+	of   func(o *outlook, c int, at []int) []float64
 }
 
 // gridOf puts samples on the steps of a range.
@@ -104,7 +105,7 @@ func lookOut(g grid, lead, length int) *outlook {
 	o.stretch = math.Sqrt(float64(lead+length) / float64(o.lead+o.length))
 	o.span = room - o.lead
 	best, better := math.Inf(1), betterBy
-	if n < leastKept || o.span < fewApart*(o.lead+o.length) {
+	if n < leastKept {
 		better = betterByFew
 	}
 	var expected [][]float64
@@ -124,6 +125,9 @@ func lookOut(g grid, lead, length int) *outlook {
 	if o.errors == nil {
 		return nil
 	}
+	if o.expect.goes {
+		o.stretch *= o.stretch // What goes on goes astray in proportion.
+	}
 	o.scale(expected)
 	return o
 }
@@ -132,7 +136,7 @@ func lookOut(g grid, lead, length int) *outlook {
 func (o *outlook) scale(expected [][]float64) {
 	all := slices.Concat(expected...)
 	o.size = median(all)
-	o.low, o.high = slices.Min(all), slices.Max(all)
+	o.low = slices.Min(all)
 	if o.low <= 0 {
 		return
 	}
@@ -171,7 +175,7 @@ func (o *outlook) scaled(wrong, expected float64) float64 {
 	if o.power == 0 {
 		return wrong
 	}
-	return wrong * math.Pow(o.size/min(max(expected, o.low), o.high), o.power)
+	return wrong * math.Pow(o.size/max(expected, o.low), o.power)
 }
 
 // tried is what an expectation got wrong at earlier moments, and what it expected.
@@ -244,16 +248,16 @@ func (o *outlook) expectations() []expectation {
 			_, v := o.latest(c, long)
 			return filled(len(at), median(v))
 		}},
-		{name: "its latest level", of: func(o *outlook, c int, at []int) []float64 {
+		{name: "its latest level", goes: true, of: func(o *outlook, c int, at []int) []float64 {
 			_, v := o.latest(c, 5)
 			return filled(len(at), median(v))
 		}},
-		{name: "its trend", plain: true, of: func(o *outlook, c int, at []int) []float64 { return o.line(c, c, at) }},
-		{name: "its latest trend", of: func(o *outlook, c int, at []int) []float64 { return o.line(c, long, at) }},
-		{name: "its last trend", of: func(o *outlook, c int, at []int) []float64 { return o.line(c, max(o.lead+o.length, leastFit), at) }},
+		{name: "its trend", goes: true, plain: true, of: func(o *outlook, c int, at []int) []float64 { return o.line(c, c, at) }},
+		{name: "its latest trend", goes: true, of: func(o *outlook, c int, at []int) []float64 { return o.line(c, long, at) }},
+		{name: "its last trend", goes: true, of: func(o *outlook, c int, at []int) []float64 { return o.line(c, max(o.lead+o.length, leastFit), at) }},
 	}
 	if slices.Min(append(present(o.grid.values), 1)) > 0 {
-		out = append(out, expectation{name: "its growth", of: func(o *outlook, c int, at []int) []float64 {
+		out = append(out, expectation{name: "its growth", goes: true, of: func(o *outlook, c int, at []int) []float64 {
 			logs := *o
 			logs.grid.values = make([]float64, c)
 			for i, v := range o.grid.values[:c] {
@@ -365,44 +369,4 @@ func (o *outlook) cycles(c int, at []int, how cycling) []float64 {
 		out[i] = factor*then(at[i], c) + shift
 	}
 	return out
-}
-
-// lastShift is the step of the last sudden shift of level that stands out from how
-// the signal moves; zero if there is none with enough samples after it.
-func (g grid) lastShift() int {
-	n := len(g.values)
-	if n < 4*shiftSpan {
-		return 0
-	}
-	stride := max(1, n/2000)
-	var sizes, sorted []float64
-	var at []int
-	for i := shiftSpan; i+shiftSpan <= n; i += stride {
-		size := abs(median(present(g.values[i:i+shiftSpan])) - median(present(g.values[i-shiftSpan:i])))
-		if !math.IsNaN(size) {
-			at, sizes, sorted = append(at, i), append(sizes, size), append(sorted, size)
-		}
-	}
-	slices.Sort(sorted)
-	usual := quantile(sorted, 0.75)
-	if usual <= 0 {
-		usual = spreadOf(present(g.values)) / shiftSize / 2
-	}
-	for k := len(at) - 1; k >= 0; k-- {
-		if sizes[k] <= shiftSize*usual {
-			continue
-		}
-		// The middle of the shift is where it is largest.
-		best := k
-		for ; k >= 0 && at[best]-at[k] <= 2*shiftSpan; k-- {
-			if sizes[k] > sizes[best] {
-				best = k
-			}
-		}
-		if cut := at[best] + 1; n-cut >= leastKept {
-			return cut
-		}
-		return 0
-	}
-	return 0
 }

@@ -71,7 +71,8 @@ func median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
 	}
-	v := slices.Sorted(slices.Values(values))
+	v := slices.Clone(values)
+	slices.Sort(v)
 	mid := len(v) / 2
 	if len(v)%2 == 1 {
 		return v[mid]
@@ -140,7 +141,8 @@ func quantile(values []float64, share float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
 	}
-	v := slices.Sorted(slices.Values(values))
+	v := slices.Clone(values)
+	slices.Sort(v)
 	at := share * float64(len(v)-1)
 	low := int(at)
 	if low >= len(v)-1 {

@@ -14,11 +14,18 @@ import (
 
 // The usual names of columns, in lower case, best first.
 var usual = struct{ time, value, total, bad, traffic []string }{
-	time:    []string{"time", "timestamp", "ts", "date", "datetime", "date_time", "at", "t", "ds", "unix", "epoch"},
+	time:    []string{"time", "timestamp", "time stamp", "time_stamp", "ts", "date", "datetime", "date_time", "at", "t", "ds", "unix", "epoch"},
 	value:   []string{"value", "values", "v", "y", "signal", "metric", "ratio", "error_ratio", "latency"},
 	total:   []string{"total", "totals", "count", "requests", "events", "all"},
 	bad:     []string{"bad", "errors", "failures", "failed"},
 	traffic: []string{"traffic", "rps", "qps"},
+}
+
+// beside are names of columns that are no signal: what people wrote about it, and
+// numbers of rows.
+var beside = []string{
+	"", "label", "labels", "is_anomaly", "isanomaly", "anomaly", "anomalies", "anomaly_label", "anomaly_score", "changepoint", "change_point", "is_changepoint",
+	"class", "target", "truth", "ground_truth", "incident", "is_incident", "id", "index", "row", "unnamed: 0", "name", "series", "series_id", "kpi id", "kpi_id", "host", "instance", "comment", "note",
 }
 
 // places are the columns by number from 0; -1 for those that are not there.
@@ -134,12 +141,20 @@ func (c Columns) find(record []string, header bool) (places, error) {
 	if at.value >= 0 || at.bad >= 0 && at.total >= 0 {
 		return at, nil
 	}
-	// The first column that means nothing else, or else the only one there is.
-	for i := range names {
-		if i != at.time && i != at.total && i != at.bad && i != at.traffic {
-			at.value = i
-			return at, nil
+	// The only column that means nothing else, the first one without a header, or else
+	// the only one there is.
+	var left []int
+	for i, name := range names {
+		if i != at.time && i != at.total && i != at.bad && i != at.traffic && (!header || !slices.Contains(beside, name)) {
+			left = append(left, i)
 		}
+	}
+	switch {
+	case len(left) > 1 && header:
+		return at, fmt.Errorf("there are %d columns that may be the value, such as %q and %q: name it with --value-column", len(left), record[left[0]], record[left[1]])
+	case len(left) > 0:
+		at.value = left[0]
+		return at, nil
 	}
 	for _, other := range []*int{&at.bad, &at.total, &at.traffic} {
 		if *other >= 0 {
@@ -159,6 +174,9 @@ func (p places) row(record []string) (Row, error) {
 	}
 	var row Row
 	var err error
+	if p.value >= len(record) {
+		return Row{}, fmt.Errorf("there is no value in it: it has %d columns, and the value stands in column %d", len(record), p.value+1)
+	}
 	if row.At, err = ParseTime(field(p.time)); err != nil {
 		return Row{}, err
 	}

@@ -1,6 +1,7 @@
 package seriesfile
 
 import (
+	"bytes"
 	_ "embed" // The published schema.
 	"fmt"
 	"math"
@@ -49,6 +50,9 @@ type File struct {
 // Errors begin with name:line.
 func Parse(name string, content []byte, columns Columns) (File, error) {
 	content = []byte(strings.TrimPrefix(string(content), "\ufeff"))
+	if start := content[:min(len(content), 1024)]; bytes.IndexByte(start, 0) >= 0 {
+		return File{}, fmt.Errorf("%s:1: it is no text: unpack it, and write CSV or JSON in UTF-8", name)
+	}
 	var f File
 	var err error
 	if t := strings.TrimSpace(string(content[:min(len(content), 1024)])); strings.HasPrefix(t, "{") || strings.HasPrefix(t, "[") {
