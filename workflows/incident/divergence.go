@@ -1,6 +1,9 @@
 package incident
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // DataCheck counts what a bad change left behind in data, which going back does not
 // take away. Exactly one of SQL and PromQL is set.
@@ -62,9 +65,9 @@ func (r RecoveryResult) Diverging() []DataResult {
 // Counted is how data was judged last in an incident: after the newest of its rollbacks
 // whose runbook counts. Nil when none does.
 func (v View) Counted() *RecoveryResult {
-	for i := len(v.Rollbacks) - 1; i >= 0; i-- {
-		if r := v.Rollbacks[i].Recovery; r != nil && len(r.Data) > 0 {
-			return r
+	for _, rb := range slices.Backward(v.Rollbacks) {
+		if rb.Recovery != nil && len(rb.Recovery.Data) > 0 {
+			return rb.Recovery
 		}
 	}
 	return nil
