@@ -36,7 +36,7 @@ the verdict as JSON: recovered, not recovered or unknown, with the numbers and a
 The file is CSV (time,value and, if known, total, bad or traffic; with a header or
 without) or JSON (--schema prints its schema; Prometheus' answer to query_range is read
 too); - is the standard input. Times are RFC 3339, or seconds or milliseconds since 1970.
-Without --rollback the question is whether it is worse after the change than before, and
+Without --rollback the question is whether it is still worse than before the change, and
 "recovered" means that it is not. Without --objective the time before the change alone is
 the measure. Windows, step and baseline come from the series itself where no flag says them.
 

@@ -18,7 +18,7 @@ const (
 	variedSeed = 20261122
 	// sampleOf is how many of its cases are judged of each signal in each mode, where
 	// nobody asks for more.
-	sampleOf = 3
+	sampleOf = 2
 	// mostWrong is the share of cases that may be judged wrongly, and mostUnknown that
 	// of those which may stay unknown.
 	mostWrong   = 0.05

@@ -43,7 +43,7 @@ type Question struct {
 	Worse string
 	// Change is when the suspected change was made, Rollback when the last action
 	// was done, Onset when the harm began, Now when it is judged. Zero Rollback:
-	// it is asked whether it is worse after the change than before. Zero Now: the
+	// it is asked whether it is still worse than before the change. Zero Now: the
 	// last sample.
 	Change, Rollback, Onset, Now time.Time
 	// Step, Warmup, Short, Long, Baseline and Gap place the windows, as in a
