@@ -211,7 +211,20 @@ func (v vendors) Remark(_ context.Context, key, _, _ string) error {
 func (vendors) Message(_ context.Context, channel, ts string) (incident.ChannelMessage, error) {
 	return incident.ChannelMessage{
 		Author: bo, At: time.Unix(1_700_000_000, 0), Text: "it is the discounts", URL: "https://shop.slack.com/archives/" + channel + "/p" + ts, PinnedBy: []string{ada},
+		Images: []incident.PinImage{{Name: "orders.png", URL: "https://shop.slack.com/files/F2", File: "F2"}},
 	}, nil
+}
+
+// Image is what is pinned.
+func (vendors) Image(context.Context, string, string, string) ([]byte, error) { return picture, nil }
+
+// tracker is the tracker, which shows pictures.
+type tracker struct{ vendors }
+
+func (tracker) Keeps() bool { return true }
+
+func (tracker) Picture(_ context.Context, _ string, png []byte) (string, error) {
+	return "https://git.example.com/" + incident.DigestOf(png), nil
 }
 
 // Picture is shown in the thread of a card.

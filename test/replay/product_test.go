@@ -79,7 +79,7 @@ func startProduct(t *testing.T, scenarios []scenario) *product {
 		Postmortem: func(v incident.View) (title, body string) { return "Postmortem of " + v.Key, v.Title },
 		Review:     func(v incident.View, _ time.Time) (title, body string) { return "Review of " + v.Key, v.Title },
 		Chart:      func(incident.Chart, bool) ([]byte, error) { return picture, nil },
-		Now:        time.Now, Pager: v, Security: "PSECURITY", Tracker: v, Intake: p.gateway, Held: v,
+		Now:        time.Now, Pager: v, Security: "PSECURITY", Tracker: tracker{v}, Intake: p.gateway, Held: v,
 	}, p.world, new(atomic.Int32)}, activity.RegisterOptions{})
 	require.NoError(t, w.Start())
 	t.Cleanup(w.Stop)
