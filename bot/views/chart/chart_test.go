@@ -327,7 +327,7 @@ func TestNoTextTouchesAnother(t *testing.T) {
 			t.Parallel()
 			c := run("error-ratio", "saturation")
 			tt.change(&c)
-			touching, crossed, wanted, err := chart.Touching(c)
+			touching, crossed, said, err := chart.Touching(c)
 			require.NoError(t, err)
 			require.Empty(t, touching)
 			if len(c.Marks) <= 5 && len(c.Panels[0].Failed) < 100 {
@@ -335,7 +335,7 @@ func TestNoTextTouchesAnother(t *testing.T) {
 			}
 			if len(c.Windows) == 1 {
 				panels := min(len(c.Panels), chart.MaxPanels)
-				require.Equal(t, panels, wanted, "the bound of a panel is not said")
+				require.Equal(t, panels, said, "the bound of a panel is not said")
 			}
 		})
 	}
