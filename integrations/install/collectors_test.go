@@ -23,6 +23,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/backout/backout/integrations/driver"
 	"github.com/backout/backout/integrations/drivertest"
@@ -123,6 +126,20 @@ func startPods(tb testing.TB) *drivertest.Scene {
 	controlplane.Require(tb).Grant(tb, namespace, kubernetestest.User(drivertest.Owner),
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}},
 		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}})
+	// A pod of which nothing is known yet has no logs.
+	pods := kubernetestest.Objects(tb, controlplane.Require(tb)).Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(namespace)
+	require.Eventually(tb, func() bool {
+		list, err := pods.List(tb.Context(), metav1.ListOptions{})
+		if err != nil || len(list.Items) == 0 {
+			return false
+		}
+		for _, pod := range list.Items {
+			if phase, _, _ := unstructured.NestedString(pod.Object, "status", "phase"); phase != "Running" {
+				return false
+			}
+		}
+		return true
+	}, time.Minute, 20*time.Millisecond, "the pods do not run")
 	return s
 }
 
