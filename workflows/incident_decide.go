@@ -118,6 +118,8 @@ func (r *incidentRun) moot(q incident.DecideRequest, opt incident.Option, known 
 		return incident.Result{Outcome: incident.OutcomeLate, Reason: "the incident is over; nothing was done", By: r.decidedBy()}, true
 	case r.state.Unrecorded:
 		return incident.Result{Outcome: incident.OutcomeDenied, Reason: "the ledger refused a record of this incident, so nothing is executed for it any more; handle it by hand"}, true
+	case r.state.CarriedOut != "" && q.PlanDigest == r.state.CarriedOut:
+		return incident.Result{Outcome: incident.OutcomeLate, Reason: "that plan has been carried out; look at what is offered now; nothing was done", By: r.decidedBy()}, true
 	case !known || opt.Digest != q.PlanDigest:
 		return incident.Result{Outcome: incident.OutcomeStale, Reason: "the plan has changed since that card; look at the new one; nothing was done"}, true
 	case opt.Blocked:

@@ -64,6 +64,7 @@ func (r *incidentRun) offer(ctx workflow.Context, got activities.CollectResult, 
 	r.stillOffered(ctx, got.Options)
 	r.keepDecided(got.Options)
 	v.Service, v.Team, v.Ranking, v.Options = got.Service, got.Team, got.Ranking, got.Options
+	r.state.CarriedOut = ""
 	r.noteOptions(got.Notes...)
 	r.refuseAgain()
 	if !r.stillWaiting() {

@@ -148,6 +148,9 @@ func sameRollback(have, report incident.RollbackView) bool {
 // the verdict recovered ends it, or people who resolved it at its source.
 func (r *incidentRun) afterRollback(ctx workflow.Context, end incident.RollbackView) {
 	r.rearm()
+	if end.Status == incident.RollbackDone {
+		r.state.CarriedOut = end.PlanDigest
+	}
 	recovered := end.Recovery != nil && end.Recovery.Verdict == incident.VerdictRecovered
 	switch {
 	case recovered && end.Status == incident.RollbackDone:

@@ -72,6 +72,31 @@ func TestForgedReportsChangeNothing(t *testing.T) {
 	}
 }
 
+// TestACarriedOutPlanIsNotApprovedAgain presses the button of a plan once more that was
+// carried out in vain, before the options are worked out anew.
+func TestACarriedOutPlanIsNotApprovedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := option(t, "o1")
+	w.measure = func(_ int, at time.Time) incident.RecoveryResult { return verdict(incident.VerdictNotRecovered, at) }
+	offers := 0
+	w.collect = func(activities.CollectInput) (activities.CollectResult, error) {
+		if offers++; offers > 1 {
+			return activities.CollectResult{}, temporal.NewNonRetryableApplicationError("the systems are away", incident.ErrTypeInvalid, nil)
+		}
+		return activities.CollectResult{Service: "checkout", Ranking: incident.Ranking{Likely: -1}, Options: []incident.Option{o}, DecideWithin: 10 * time.Minute}, nil
+	}
+	update(w, 0, incident.UpdatePage, "p1", page("p1", incident.PageTriggered, 0))
+	update(w, time.Minute, incident.UpdateDecide, "d1", decide("UADA", "d1", o))
+	again := update(w, 50*time.Minute, incident.UpdateDecide, "d2", decide("UADA", "d2", o))
+	resolved(w, 2*time.Hour)
+	v := w.run(t)
+	require.Equal(t, incident.OutcomeLate, again.Outcome)
+	require.Contains(t, again.Reason, "that plan has been carried out")
+	require.Len(t, v.Rollbacks, 1)
+	require.Equal(t, incident.RollbackDone, v.Rollbacks[0].Status)
+}
+
 func TestARollbackThatSaysNothingPagesOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

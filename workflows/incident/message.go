@@ -193,6 +193,9 @@ type IncidentState struct {
 	// its source, so that events may arrive in any order.
 	SourceKind PageKind  `json:"source_kind"`
 	SourceAt   time.Time `json:"source_at"`
+	// CarriedOut is the digest of the plan that the last rollback carried out, until the
+	// options are worked out anew: what is offered meanwhile is from before it.
+	CarriedOut string `json:"carried_out,omitempty"`
 	// ByHand says that somebody closed the incident here, and not only at its source.
 	ByHand bool `json:"by_hand,omitempty"`
 	// ServiceID is the source's identifier of the service.
