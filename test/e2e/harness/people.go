@@ -128,9 +128,10 @@ func (w *World) Press(user string, card fakeslack.Message, b Button) (fakeslack.
 func (w *World) Approve(user, key string) {
 	w.T.Helper()
 	var got fakeslack.Outcome
-	// The same button again: the product may have taken what it gave no answer to.
-	card, b := w.Offer(key)
+	var b Button
 	for tries := 0; tries < maxPresses && !got.Acked; tries++ {
+		var card fakeslack.Message
+		card, b = w.Offer(key)
 		var err error
 		got, err = w.Press(user, card, b)
 		require.NoError(w.T, err)
