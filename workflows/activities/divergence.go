@@ -81,32 +81,11 @@ func uncounted(err error) string {
 // countWithin gives up on a check that does not stop when its time is over, and
 // survives a driver that panics.
 func (a *Activities) countWithin(ctx context.Context, c incident.DataCheck) (int64, error) {
-	type answer struct {
-		n   int64
-		err error
+	n, answered, err := guarded(ctx, func() (int64, error) { return Count(ctx, a.Systems, c, a.Now().UTC()) })
+	if !answered || err != nil && ctx.Err() != nil {
+		return 0, fmt.Errorf("it was not counted in time, which is %s at most", countBudget)
 	}
-	answered := make(chan answer, 1)
-	go func() {
-		var got answer
-		defer func() {
-			// Its words may hold what it was about to count.
-			if recover() != nil {
-				got = answer{err: errors.New("the count crashed")}
-			}
-			answered <- got
-		}()
-		got.n, got.err = Count(ctx, a.Systems, c, a.Now().UTC())
-	}()
-	late := fmt.Errorf("it was not counted in time, which is %s at most", countBudget)
-	select {
-	case got := <-answered:
-		if got.err != nil && ctx.Err() != nil {
-			return 0, late
-		}
-		return got.n, got.err
-	case <-ctx.Done():
-		return 0, late
-	}
+	return n, err
 }
 
 // Count asks the system of one data check, a Prometheus for what it has now. Whatever is

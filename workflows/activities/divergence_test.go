@@ -87,7 +87,7 @@ func TestDataKeepsAWellServiceFromBeingRecovered(t *testing.T) {
 		{"a series diverges", always(0), sample(6), nil, incident.VerdictNotRecovered, "6 still diverge: stuck messages (not counted before the rollback, at most 5 wanted)"},
 		{"no permission", func(string) (int64, error) { return 0, fmt.Errorf("count: %w", driver.ErrDenied) }, sample(0), nil, incident.VerdictUnknown, "The SLIs are well, but what diverges is not known of orders without a payment: count: "},
 		{"a secret in an error", func(string) (int64, error) { return 0, errors.New("away; token=abcdefghijklmnop") }, sample(0), nil, incident.VerdictUnknown, "away; token="},
-		{"a driver that crashes", func(string) (int64, error) { panic("37 rows: a secret") }, sample(0), nil, incident.VerdictUnknown, "the count crashed"},
+		{"a driver that crashes", func(string) (int64, error) { panic("37 rows: a secret") }, sample(0), nil, incident.VerdictUnknown, "the driver crashed"},
 		{"no series", always(0), func() []incident.Series { return nil }, nil, incident.VerdictUnknown, "stuck messages: the query found no series, which is not zero"},
 		{"no such database", always(0), sample(0), func(_ *world, a *activities.Activities) {
 			a.Runbooks[0].Recovery.Data[0].System = "gone"

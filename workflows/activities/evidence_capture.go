@@ -156,38 +156,22 @@ func (a *Activities) collectOne(ctx context.Context, spec incident.EvidenceSpec,
 	}
 	ctx, cancel := context.WithTimeout(ctx, collectorBudget)
 	defer cancel()
-	type answer struct {
-		docs []driver.Evidence
-		err  error
-	}
-	answered := make(chan answer, 1)
-	go func() {
-		var got answer
-		defer func() {
-			// Its words may hold what it was about to capture.
-			if recover() != nil {
-				got = answer{err: errors.New("the collector crashed")}
-			}
-			answered <- got
-		}()
-		got.docs, got.err = c.Collect(ctx, driver.CollectRequest{
+	docs, answered, err := guarded(ctx, func() ([]driver.Evidence, error) {
+		return c.Collect(ctx, driver.CollectRequest{
 			Target: spec.Target, From: in.From.Add(-evidenceLead), Until: in.Until, Params: spec.Params, Action: actionOn(in.Plan, spec.Target),
 		})
-	}()
-	select {
-	case got := <-answered:
-		switch {
-		case got.err != nil && ctx.Err() != nil:
-			return got.docs, fmt.Errorf("it did not answer in time, which is %s at most: %w", collectorBudget, got.err)
-		case got.err != nil:
-			return got.docs, got.err
-		case len(got.docs) == 0:
-			return nil, errors.New("the collector found nothing")
-		}
-		return got.docs, nil
-	case <-ctx.Done():
+	})
+	switch {
+	case !answered:
 		return nil, fmt.Errorf("it did not answer in time, which is %s at most", collectorBudget)
+	case err != nil && ctx.Err() != nil:
+		return docs, fmt.Errorf("it did not answer in time, which is %s at most: %w", collectorBudget, err)
+	case err != nil:
+		return docs, err
+	case len(docs) == 0:
+		return nil, errors.New("the collector found nothing")
 	}
+	return docs, nil
 }
 
 // actionOn is what a plan does to a target; zero when it does nothing to it.

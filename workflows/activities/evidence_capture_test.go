@@ -233,7 +233,7 @@ func TestCaptureSurvivesItsCollectors(t *testing.T) {
 		collect func(ctx context.Context, path string) ([]driver.Evidence, error)
 		want    string
 	}{
-		{"one that panics", func(context.Context, string) ([]driver.Evidence, error) { panic("token=abcdefghijklmnop") }, "the collector crashed"},
+		{"one that panics", func(context.Context, string) ([]driver.Evidence, error) { panic("token=abcdefghijklmnop") }, "the driver crashed"},
 		{"one that fails", func(context.Context, string) ([]driver.Evidence, error) {
 			return nil, errors.New("dial db: password=hunter2hunter2")
 		}, "dial db: password=[redacted:password/14]"},
